@@ -1,0 +1,28 @@
+//! What every Peerway node is.
+//!
+//! Data flows one way:
+//! gossip message → [`announcement`] (decode = verify) → [`peer_book`] → [`dial`] (plan, then ladder)
+//! → [`node`] (the event loop) → swarm → connection → [`chat`] → [`view`] → screen.
+//!
+//! The deciding modules do no I/O, read no clock, draw no randomness of their own and spawn nothing. They share one
+//! grammar, stated in [`engine`]; the event loop in [`node`] is the only place that touches the swarm and the clock.
+
+#![warn(missing_docs)]
+
+pub mod announcement;
+pub mod behaviours;
+pub mod chat;
+pub mod config;
+pub mod dial;
+pub mod engine;
+pub mod node;
+pub mod now;
+pub mod peer_book;
+pub mod protocol;
+pub mod reservation;
+pub mod snapshot;
+pub mod transport;
+pub mod view;
+
+#[cfg(any(test, feature = "test-utils"))]
+pub mod sim;

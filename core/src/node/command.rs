@@ -1,0 +1,63 @@
+//! What a node can be told, in the imperative.
+
+use libp2p::{Multiaddr, PeerId};
+
+use crate::{chat::RoomName, reservation::RelaySpec};
+
+/// How a peer may be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// A direct connection if there can be one, else the circuit.
+    #[default]
+    PreferDirect,
+    /// A direct connection or none.
+    DirectOnly,
+    /// Only through a relay.
+    RelayOnly,
+}
+
+/// Why the node should look at the world again at once rather than when its timers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nudge {
+    /// The host says that it is on line again.
+    Online,
+    /// The page became visible, or was brought back from the back/forward cache.
+    Visible,
+}
+
+/// An instruction to a node. Commands whose result is wanted go through the methods of [`Node`](super::Node).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Keep a reservation on this relay too. A relay already known (by its peer id) gains the addresses.
+    AddRelay(RelaySpec),
+    /// Dial this peer whatever the dial plan says of it, and keep it in the peer book.
+    Connect {
+        /// Who.
+        peer: PeerId,
+        /// How.
+        reach: Reach,
+    },
+    /// Dial this peer at this address, which the user gave.
+    ConnectTo {
+        /// An address that ends in `/p2p/<peer>`.
+        address: Multiaddr,
+    },
+    /// Take part in a room.
+    Join(RoomName),
+    /// Leave a room.
+    Leave(RoomName),
+    /// Say a line in a room that was joined.
+    Say {
+        /// Where.
+        room: RoomName,
+        /// What.
+        text: String,
+    },
+    /// Announce this display name from now on.
+    SetName(Option<String>),
+    /// The world may have changed: try now what waits for a timer.
+    Nudge(Nudge),
+    /// Say goodbye, close every connection, end the event loop.
+    Shutdown,
+}
