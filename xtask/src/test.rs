@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::cargo::{NATIVE, cargo};
 use crate::paths::Paths;
@@ -24,26 +24,46 @@ const NATIVE_ONLY: &str = "xtask/native-only-tests.txt";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Only this, without the checks.
+    #[arg(long, value_enum)]
+    only: Option<Suite>,
     /// Further arguments for `cargo nextest run`, after `--`: for example `-- -E 'package(peerway-tests)'`.
     #[arg(last = true)]
     nextest_args: Vec<String>,
 }
 
+/// A part of the tests that can be run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// What runs on this machine itself: units, properties, simulations, and the stories with real browsers.
+    Native,
+    /// The examples in the documentation.
+    Doc,
+    /// What runs inside a browser.
+    Wasm,
+}
+
 pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
-    let start = Instant::now();
     let mut todo = setup::steps(paths, Purpose::Test);
-    todo.extend(check::steps(paths));
-    todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
-    todo.push(Step::new("native tests, and stories with real browsers", || {
-        native(paths, &args.nextest_args)
-    }));
-    todo.push(Step::new("examples in the documentation", || {
-        cargo(paths, ["test", "--locked", "--doc"]).args(NATIVE).run()
-    }));
-    todo.push(Step::saying("the same tests in headless Chrome", || in_browser(paths)));
+    if args.only.is_none() {
+        todo.extend(check::steps(paths));
+    }
+    let wanted = |suite| args.only.is_none_or(|only| only == suite);
+    if wanted(Suite::Native) {
+        todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
+        todo.push(Step::new("native tests, and stories with real browsers", || {
+            native(paths, &args.nextest_args)
+        }));
+    }
+    if wanted(Suite::Doc) {
+        let doc = || cargo(paths, ["test", "--locked", "--doc"]).args(NATIVE).run();
+        todo.push(Step::new("examples in the documentation", doc));
+    }
+    if wanted(Suite::Wasm) {
+        todo.push(Step::saying("tests in headless Chrome", || in_browser(paths)));
+    }
     let summary = steps::run_all(todo)?;
     print!("\n{summary}");
-    println!("everything passed in {} s", start.elapsed().as_secs());
     Ok(())
 }
 
