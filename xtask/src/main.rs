@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask setup | run | test | check | bench | dist`.
+//! The project's tasks: `cargo xtask setup | run | serve | test | check | bench | dist`.
 //!
 //! A task is a list of steps ([`steps`]); each task has one module that says which. Nothing here decides how Peerway
 //! behaves: whatever the product does is in the crates beside this one.
@@ -21,6 +21,7 @@ mod paths;
 mod process;
 mod relay;
 mod run;
+mod serve;
 mod setup;
 mod steps;
 mod test;
@@ -41,6 +42,8 @@ enum Task {
     Setup(setup::Args),
     /// Build the page and the relay and start the relay on loopback.
     Run(run::Args),
+    /// Rebuild the page at every change and serve it, beside a relay that `run` started.
+    Serve(serve::Args),
     /// Run everything: the checks, then every test there is.
     Test(test::Args),
     /// Formatting, lints (native and wasm), dependencies, documentation, the project's own conventions.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let outcome = Paths::from_environment().and_then(|paths| match task {
         Task::Setup(args) => setup::main(&paths, &args),
         Task::Run(args) => run::main(&paths, &args),
+        Task::Serve(args) => serve::main(&paths, &args),
         Task::Test(args) => test::main(&paths, &args),
         Task::Check(args) => check::main(&paths, &args),
         Task::Bench(args) => bench::main(&paths, &args),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::paths::Paths;
+use crate::process::Process;
 use crate::wasm::{self, Toolchain};
 
 /// The only profile in which the page is ever built: what is tested and measured is what users get.
@@ -33,18 +34,21 @@ pub(crate) fn build(paths: &Paths) -> Result<PathBuf> {
         println!("         unchanged");
         return Ok(page);
     }
-    let trunk = paths.find("trunk").context("no trunk: run `cargo xtask setup`")?;
     fs::create_dir_all(&page)?;
-    Toolchain::require(paths)?
-        .process(paths, trunk)
-        .env("TRUNK_SKIP_VERSION_CHECK", "true")
-        // Trunk reads NO_COLOR as a boolean and refuses the value that the convention gives it.
-        .env_remove("NO_COLOR")
-        .args(["build", "--release", "--locked", "--cargo-profile", PROFILE, "--dist"])
-        .arg(&page)
-        .run()?;
+    let build = trunk(paths, "build")?.args(["--release", "--locked", "--cargo-profile", PROFILE, "--dist"]);
+    build.arg(&page).run()?;
     fs::write(&stamp, now).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(page)
+}
+
+/// Trunk, in the environment of the compiler for wasm.
+pub(crate) fn trunk(paths: &Paths, subcommand: &str) -> Result<Process> {
+    let trunk = paths.find("trunk").context("no trunk: run `cargo xtask setup`")?;
+    let process = Toolchain::require(paths)?
+        .process(paths, trunk)
+        .env("TRUNK_SKIP_VERSION_CHECK", "true");
+    // Trunk reads NO_COLOR as a boolean and refuses the values that the convention gives it.
+    Ok(process.env_remove("NO_COLOR").arg(subcommand))
 }
 
 /// Changes when the page would: the contents of every input, and the compiler.
