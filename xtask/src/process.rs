@@ -72,7 +72,7 @@ impl Process {
         Ok(())
     }
 
-    /// Runs it to its end and returns what it printed, which is not shown.
+    /// Runs it to its end and returns what it printed. Nothing is shown; its complaints are in the error.
     pub(crate) fn capture(mut self) -> Result<String> {
         let output = self
             .command
@@ -86,6 +86,12 @@ impl Process {
             );
         }
         String::from_utf8(output.stdout).with_context(|| format!("`{self}` printed something that is not UTF-8"))
+    }
+
+    /// Runs it to its end and returns what it printed; only its complaints are shown.
+    pub(crate) fn capture_output(mut self) -> Result<String> {
+        self.command.stderr(Stdio::inherit());
+        self.capture()
     }
 
     /// Runs it to its end, shows what it prints, and returns that too.

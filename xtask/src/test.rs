@@ -123,5 +123,5 @@ fn in_browser(paths: &Paths) -> Result<String> {
 
 fn list_core(paths: &Paths) -> Result<String> {
     let list: Process = cargo(paths, ["nextest", "list", "--locked", "--message-format", "json"]).args(NATIVE);
-    list.args(["-E", "package(peerway-core) & kind(lib)"]).capture()
+    list.args(["-E", "package(peerway-core) & kind(lib)"]).capture_output()
 }
