@@ -11,36 +11,43 @@ const CRATE: &str = "peerway_core::";
 /// The tests that only exist natively, as the written list has them.
 #[derive(Debug)]
 pub(super) struct NativeOnly {
-    /// Beginnings of names.
-    prefixes: Vec<String>,
+    /// Beginnings of names; after a `*`, a part of one.
+    patterns: Vec<String>,
 }
 
 impl NativeOnly {
-    /// One beginning of a name a line, then `#` and why: without a reason nothing is an exception.
+    /// One pattern a line, then `#` and why: without a reason nothing is an exception.
     pub(super) fn parse(written: &str) -> Result<Self> {
-        let mut prefixes = Vec::new();
+        let mut patterns = Vec::new();
         for line in written
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
         {
             match line.split_once('#') {
-                Some((prefix, reason)) if !reason.trim().is_empty() => prefixes.push(prefix.trim().to_owned()),
+                Some((pattern, reason)) if !reason.trim().is_empty() => patterns.push(pattern.trim().to_owned()),
                 Some(_) | None => bail!("`{line}` is listed without a reason"),
             }
         }
-        Ok(Self { prefixes })
+        Ok(Self { patterns })
     }
 
     /// What is wrong: tests that no browser ran, and exceptions that nothing needs.
     pub(super) fn complaints(&self, native: &BTreeSet<String>, ran: &BTreeSet<String>) -> Vec<String> {
-        let excused = |name: &str| self.prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let excused = |name: &str| self.patterns.iter().any(|pattern| matches(pattern, name));
         let missing = native.difference(ran).filter(|name| !excused(name));
         let missing = missing.map(|name| format!("{name} ran natively but in no browser"));
-        let needless = |prefix: &&String| !native.difference(ran).any(|name| name.starts_with(*prefix));
-        let needless = self.prefixes.iter().filter(needless);
-        let needless = needless.map(|prefix| format!("`{prefix}` excuses no test any more"));
+        let needless = |pattern: &&String| !native.difference(ran).any(|name| matches(pattern, name));
+        let needless = self.patterns.iter().filter(needless);
+        let needless = needless.map(|pattern| format!("`{pattern}` excuses no test any more"));
         missing.chain(needless).collect()
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(part) => name.contains(part),
+        None => name.starts_with(pattern),
     }
 }
 
@@ -98,6 +105,16 @@ mod tests {
         assert_eq!(
             list.complaints(&names(&["a::x"]), &names(&["a::x"])),
             ["`a::properties::` excuses no test any more"]
+        );
+    }
+
+    #[test]
+    fn a_pattern_with_a_star_excuses_wherever_its_rest_stands() {
+        let list = NativeOnly::parse("*::properties:: # generated inputs").unwrap();
+        let native = names(&["a::properties::p", "b::c::properties::q", "properties::r"]);
+        assert_eq!(
+            list.complaints(&native, &names(&[])),
+            ["properties::r ran natively but in no browser"]
         );
     }
 
