@@ -1,0 +1,22 @@
+//! A page: circuits, WebSocket, WebRTC-direct.
+
+mod websocket;
+
+use libp2p::{PeerId, Transport as _, core::muxing::StreamMuxerBox, identity::Keypair, relay};
+
+use super::{TransportError, Transports, secured};
+
+/// Everything a page dials.
+pub fn browser(key: &Keypair) -> Result<Transports, TransportError> {
+    let (circuits, relay) = relay::client::new(PeerId::from(key.public()));
+    let webrtc_direct = libp2p_webrtc_websys::Transport::new(libp2p_webrtc_websys::Config::new(key))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+
+    let transport = secured(circuits, key)?
+        .or_transport(secured(websocket::transport(), key)?)
+        .map(|either, _| either.into_inner())
+        .or_transport(webrtc_direct)
+        .map(|either, _| either.into_inner())
+        .boxed();
+    Ok(Transports { transport, relay })
+}
