@@ -67,3 +67,11 @@ where
         .multiplex(yamux::Config::default())
         .boxed())
 }
+
+/// What this host can do: [`native`] or [`browser`].
+pub(crate) use host::{default, executor};
+
+#[cfg(not(target_family = "wasm"))]
+use native as host;
+#[cfg(target_family = "wasm")]
+use browser as host;

@@ -11,6 +11,8 @@
 //! It never closes a connection, unless told to with [`OlderConnections::Close`].
 
 mod handler;
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,6 +23,7 @@ use either::Either;
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
+    multiaddr::Protocol,
     gossipsub::{self, AllowAllSubscriptionFilter, IdentityTransform, TopicSubscriptionFilter},
     swarm::{
         CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
@@ -31,7 +34,6 @@ use libp2p::{
 };
 
 use self::handler::{GateHandler, GossipEvent, GossipHandler, In};
-use crate::dial::Route;
 
 /// What becomes of a peer's older connections when a newer one is established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,6 +340,12 @@ impl<F: TopicSubscriptionFilter + Send + 'static> NetworkBehaviour for GossipGat
     }
 }
 
-fn is_circuit(endpoint: &ConnectedPoint) -> bool {
-    matches!(Route::of(endpoint), Route::Circuit { .. })
+/// Whether the connection is carried by a relay. `/p2p-circuit/webrtc` only names the relay that signals for it.
+pub(super) fn is_circuit(endpoint: &ConnectedPoint) -> bool {
+    let address = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let mut parts = address.iter().skip_while(|part| *part != Protocol::P2pCircuit);
+    parts.next().is_some() && !parts.any(|part| part == Protocol::WebRTC)
 }

@@ -2,7 +2,7 @@
 
 mod websocket;
 
-use libp2p::{PeerId, Transport as _, core::muxing::StreamMuxerBox, identity::Keypair, relay};
+use libp2p::{PeerId, Transport as _, core::muxing::StreamMuxerBox, identity::Keypair, relay, swarm};
 
 use super::{TransportError, Transports, secured};
 
@@ -19,4 +19,13 @@ pub fn browser(key: &Keypair) -> Result<Transports, TransportError> {
         .map(|either, _| either.into_inner())
         .boxed();
     Ok(Transports { transport, relay })
+}
+
+pub(crate) fn default(key: &Keypair) -> Result<Transports, TransportError> {
+    browser(key)
+}
+
+/// A swarm's configuration whose connections run where this host runs tasks.
+pub(crate) fn executor(tune: impl FnOnce(swarm::Config) -> swarm::Config) -> swarm::Config {
+    tune(swarm::Config::with_wasm_executor())
 }

@@ -1,7 +1,7 @@
 //! A native node: circuits, QUIC, TCP, WebSocket (plain and TLS), with DNS.
 
 use libp2p::{
-    PeerId, Transport as _, core::muxing::StreamMuxerBox, dns, identity::Keypair, quic, relay, tcp, websocket,
+    PeerId, Transport as _, core::muxing::StreamMuxerBox, dns, identity::Keypair, quic, relay, swarm, tcp, websocket,
 };
 
 use super::{TransportError, Transports, secured};
@@ -24,4 +24,13 @@ pub fn native(key: &Keypair) -> Result<Transports, TransportError> {
         .map(|either, _| either.into_inner())
         .boxed();
     Ok(Transports { transport, relay })
+}
+
+pub(crate) fn default(key: &Keypair) -> Result<Transports, TransportError> {
+    native(key)
+}
+
+/// A swarm's configuration whose connections run where this host runs tasks.
+pub(crate) fn executor(tune: impl FnOnce(swarm::Config) -> swarm::Config) -> swarm::Config {
+    tune(swarm::Config::with_tokio_executor())
 }
