@@ -40,7 +40,7 @@ pub(super) const RULES: [Rule; 12] = [
     Rule {
         name: "module-doc",
         why: "every module but one of tests opens by saying what it decides and what it never does",
-        applies: |path| path.ends_with(".rs") && !path.ends_with("/tests.rs"),
+        applies: |path| path.ends_with(".rs") && !is_tests(path),
         find: |source| {
             let opens = source
                 .text
@@ -76,7 +76,7 @@ pub(super) const RULES: [Rule; 12] = [
             let both_targets = ["core/src/", "core/examples/", "webrtc/src/"]
                 .iter()
                 .any(|dir| path.starts_with(dir));
-            both_targets && !path.ends_with("/tests.rs") && !LEAVES.iter().any(|leaf| path.starts_with(leaf))
+            both_targets && !is_tests(path) && !LEAVES.iter().any(|leaf| path.starts_with(leaf))
         },
         find: |source| in_code(&above_tests(&source.text), &["target_family = \"wasm\""]),
     },
@@ -89,7 +89,7 @@ pub(super) const RULES: [Rule; 12] = [
     Rule {
         name: "spawn",
         why: "core starts no task; the caller runs the event loop",
-        applies: |path| path.starts_with("core/src/"),
+        applies: is_core,
         find: |source| {
             in_code(
                 &above_tests(&source.text),
@@ -100,7 +100,7 @@ pub(super) const RULES: [Rule; 12] = [
     Rule {
         name: "randomness",
         why: "randomness is an argument: a run is repeated by its seed",
-        applies: |path| path.starts_with("core/src/") && !path.starts_with("core/src/node"),
+        applies: |path| is_core(path) && !path.starts_with("core/src/node"),
         find: |source| {
             let sources = [
                 "rand::rng()",
@@ -116,7 +116,7 @@ pub(super) const RULES: [Rule; 12] = [
     Rule {
         name: "dial",
         why: "no dial starts outside the event loop",
-        applies: |path| path.starts_with("core/src/") && !path.starts_with("core/src/node"),
+        applies: |path| is_core(path) && !path.starts_with("core/src/node"),
         find: |source| in_code(&above_tests(&source.text), &["swarm.dial(", "swarm().dial("]),
     },
     Rule {
@@ -158,6 +158,16 @@ pub(super) const RULES: [Rule; 12] = [
 /// This file has in it what it forbids.
 fn is_a_rule(path: &str) -> bool {
     path == "xtask/src/check/rules.rs"
+}
+
+/// What core is made of, without its modules of tests.
+fn is_core(path: &str) -> bool {
+    path.starts_with("core/src/") && !is_tests(path)
+}
+
+/// A module of tests in a file of its own.
+fn is_tests(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
 /// Crates that other people's programs use.
