@@ -57,8 +57,8 @@ fn update_once(paths: &Paths, root: Root) {
 fn apt_get(paths: &Paths, root: Root) -> Process {
     let process = match root {
         Root::Already => Process::new(paths, "apt-get"),
-        // sudo starts with an environment of its own; the setting has to be an argument.
-        Root::Sudo => Process::new(paths, "sudo").args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]),
+        // sudo starts with an environment of its own, so the setting has to be part of the command.
+        Root::Sudo => Process::new(paths, "sudo").args(["-n", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]),
     };
     process.env("DEBIAN_FRONTEND", "noninteractive").arg("-q")
 }
