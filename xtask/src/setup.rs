@@ -53,3 +53,35 @@ impl Purpose {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn getting_ready_to_test_includes_everything_and_to_run_the_least() {
+        let count = |purpose: Purpose| TOOLS.iter().filter(|tool| purpose.needs(tool.for_whom)).count();
+        assert_eq!(count(Purpose::Test), TOOLS.len());
+        assert!(count(Purpose::Run) < count(Purpose::Check) && count(Purpose::Check) < count(Purpose::Test));
+    }
+
+    #[test]
+    fn when_an_installation_changes_nothing_it_is_said() {
+        let paths = Paths {
+            root: "r".into(),
+            cache: "c".into(),
+            native_target: "t".into(),
+            wasm_target: "w".into(),
+        };
+        let tool = Tool {
+            name: "x",
+            find: |_| None,
+            install: |_| Ok(()),
+            for_whom: Audience::Builders,
+        };
+        assert_eq!(
+            ensure(&paths, &tool).unwrap_err().to_string(),
+            "x was installed but does not work"
+        );
+    }
+}

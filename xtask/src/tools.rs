@@ -99,7 +99,7 @@ pub(crate) const TOOLS: [Tool; 9] = [
         name: "ip and nft, for tests in network namespaces",
         find: |paths| match ON_LINUX {
             true => paths.find("ip").and(paths.find("nft")).map(|_| "present".to_owned()),
-            false => Some("only Linux has them; so the tests that need them do not run here".to_owned()),
+            false => Some("only Linux has them".to_owned()),
         },
         install: |paths| debian::install(paths, &["iproute2", "nftables"]),
         for_whom: Audience::Testers,
