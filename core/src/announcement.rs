@@ -17,7 +17,7 @@ use std::fmt;
 
 use libp2p::{Multiaddr, PeerId};
 
-pub(crate) use codec::FirstValues;
+pub(crate) use codec::{FirstValues, MAX_PEER_ID_BYTES};
 pub(crate) use sequence::{LastSequence, Novelty};
 
 use form::{Form, Known, Way};

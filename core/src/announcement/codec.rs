@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{MAX_ADDRESSES_READ, name};
 
 /// The longest text of a peer id that is looked at. Base58 decoding takes quadratic time, so it must not see kilobytes.
-const MAX_PEER_ID_BYTES: usize = 128;
+pub(crate) const MAX_PEER_ID_BYTES: usize = 128;
 
 /// What was read, not yet verified.
 pub(super) struct Wire {
@@ -76,7 +76,7 @@ struct Sent<'a> {
 }
 
 /// The first `N` elements of a list, of whatever type; the rest is passed over without being kept.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct FirstValues<const N: usize>(pub(crate) Vec<Value>);
 
 impl<'de, const N: usize> Deserialize<'de> for FirstValues<N> {
