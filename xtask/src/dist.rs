@@ -1,8 +1,6 @@
 //! `cargo xtask dist`: what one copies to a server.
 
-use std::fs;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::page;
 use crate::paths::Paths;
@@ -14,11 +12,7 @@ pub(crate) fn main(paths: &Paths) -> Result<()> {
     let mut todo = setup::steps(paths, Purpose::Run);
     todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
     todo.push(Step::new("build the relay", || {
-        let built = relay::build(paths, Profile::Release)?;
-        let name = built.file_name().context("a program has a name")?;
-        let place = paths.root.join("dist").join(name);
-        fs::copy(&built, &place).with_context(|| format!("cannot write {}", place.display()))?;
-        Ok(())
+        relay::build(paths, Profile::Release).map(|_| ())
     }));
     steps::run_all(todo)?;
     println!("dist/ holds the relay and dist/page/. Copy both, then:");
