@@ -106,6 +106,15 @@ impl fmt::Display for Report {
     }
 }
 
+/// As many digits as mean something.
+fn readable(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
 /// The sizes and their sum, in KiB.
 pub(super) fn size_table(sizes: &[Size]) -> String {
     let sum = |part: fn(&Size) -> u64| sizes.iter().map(part).sum();
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_the_harness_prints_becomes_a_row() {
-        let line = r#"{"name":"reserved","unit":"ms","median":412.4,"min":390,"max":601.2,"n":10}"#;
+        let line = r#"{"name":"reserved","unit":"ms","median":412.4,"min":9.04,"max":601.2,"n":10}"#;
         let machine = Machine::describe(2, "model name\t: A CPU\n", "MemTotal:       24600000 kB\n");
         let sizes = vec![Size {
             kind: "wasm".into(),
@@ -149,7 +158,7 @@ mod tests {
         }
         .to_string();
         assert!(
-            report.contains("| reserved | 412 ms | 390 ms | 601 ms | 10 |"),
+            report.contains("| reserved | 412 ms | 9.0 ms | 601 ms | 10 |"),
             "{report}"
         );
         assert!(report.contains("| in all | 2.0 | 0.5 |"), "{report}");
