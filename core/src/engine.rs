@@ -26,12 +26,12 @@ use crate::{
     announcement::schedule::{Schedule, ScheduleAction},
     chat::{Chat, ChatAction},
     config::Config,
-    dial::{DialAction, Dialer, HeldRelay},
+    dial::{DialAction, Dialer},
     node::Event,
     now::{Now, earlier},
     peer_book::{BookAction, PeerBook},
     protocol,
-    reservation::{RelayKey, ReservationAction, Reservations},
+    reservation::{HeldRelay, RelayKey, ReservationAction, Reservations},
 };
 
 /// A node without its network. See the module.
@@ -187,7 +187,7 @@ impl Engine {
     fn settle_book(&mut self, now: Now) {
         while let Some(action) = self.book.poll_action() {
             match action {
-                BookAction::Expired(peer) => {
+                BookAction::Expired(peer) | BookAction::Evicted(peer) => {
                     self.dialer.handle_forgotten(peer, now);
                     self.report_gone_unless_connected(peer);
                     self.gone.remove(&peer);
