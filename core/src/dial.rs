@@ -29,7 +29,7 @@ pub mod links;
 pub mod plan;
 pub mod route;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
