@@ -293,7 +293,7 @@ impl Reservations {
     pub fn handle_dial_failed(&mut self, relay: RelayKey, address: &Multiaddr, reason: RelayFailure, now: Now) {
         let key = self.resolve(relay);
         if let Some(relay) = self.relays.get_mut(&key) {
-            relay.on_dial_failed(&without_peer(address), reason, now.mono);
+            relay.on_dial_failed(&without_peer(address), reason);
         }
         self.advance(now.mono);
     }

@@ -141,7 +141,7 @@ impl Relay {
     pub(super) fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr, now: Duration) {
         if self.peer.is_some_and(|known| known != peer) {
             self.closing.push_back(connection);
-            return self.on_dial_failed(&address, RelayFailure::WrongPeer, now);
+            return self.on_dial_failed(&address, RelayFailure::WrongPeer);
         }
         self.peer = Some(peer);
         if matches!(&self.phase, Phase::Connected(current) if current.connection == connection) {
@@ -158,18 +158,24 @@ impl Relay {
         });
     }
 
-    pub(super) fn on_dial_failed(&mut self, failed: &Multiaddr, reason: RelayFailure, now: Duration) {
+    pub(super) fn on_dial_failed(&mut self, failed: &Multiaddr, reason: RelayFailure) {
         match &mut self.phase {
             Phase::Dialing { address, failures, .. } if address == failed => {
                 failures.push(reason);
-                self.next_address(now);
+                self.next_address();
             }
             Phase::Dialing { .. } | Phase::Waiting { .. } | Phase::Connected(_) | Phase::Over { .. } => {}
         }
     }
 
     pub(super) fn on_disconnected(&mut self, connection: ConnectionId, now: Duration) {
+        let before = self.stale.len();
         self.stale.retain(|stale| *stale != connection);
+        if let Slot::Closing { since } = &mut self.slot
+            && self.stale.len() < before
+        {
+            *since = now;
+        }
         if matches!(&self.phase, Phase::Connected(current) if current.connection == connection) {
             self.note_loss(now);
             self.phase = Phase::Over {
@@ -305,13 +311,13 @@ impl Relay {
                         address,
                     });
                 }
-                if now < since.saturating_add(self.patience(config, now)) {
+                if now < since.saturating_add(self.patience(config, *since)) {
                     return None;
                 }
                 if let Phase::Dialing { failures, .. } = &mut self.phase {
                     failures.push(RelayFailure::TimedOut);
                 }
-                self.next_address(now);
+                self.next_address();
                 self.step(config, rng, now)
             }
             Phase::Connected(current) => {
@@ -362,7 +368,6 @@ impl Relay {
         };
         let phase = match &self.phase {
             Phase::Waiting { until } => Some(*until),
-            // The quick patience may end with the quick time: then this comes early, which does no harm.
             Phase::Dialing { since, .. } => Some(since.saturating_add(self.patience(config, *since))),
             Phase::Connected(current) => {
                 let gossip =
@@ -406,7 +411,7 @@ impl Relay {
     }
 
     /// Goes on to the next address of the round, or ends it.
-    fn next_address(&mut self, _now: Duration) {
+    fn next_address(&mut self) {
         let Phase::Dialing {
             address,
             since,
