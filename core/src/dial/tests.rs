@@ -1,10 +1,18 @@
-use rand::SeedableRng;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{
+    dialer::InFlight,
     plan::PageScheme,
     testing::{ids, parse},
     *,
+};
+use crate::{
+    node::{Event, Reach},
+    now::Now,
+    reservation::HeldRelay,
 };
 
 /// Ids: 0 and 2.. peers, 1 the local one unless a test says otherwise; the last is our relay.
