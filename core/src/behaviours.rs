@@ -27,8 +27,8 @@ pub type Snapshots = request_response::json::Behaviour<wire::SnapshotRequest, wi
 #[must_use]
 pub fn snapshots(support: ProtocolSupport) -> Snapshots {
     let codec = request_response::json::codec::Codec::default()
-        .set_request_size_maximum(wire::MAX_REQUEST_BYTES)
-        .set_response_size_maximum(wire::MAX_ANSWER_BYTES);
+        .set_request_size_maximum(wire::MAX_REQUEST_SIZE as u64)
+        .set_response_size_maximum(wire::MAX_SNAPSHOT_SIZE as u64);
     let protocols: [(StreamProtocol, ProtocolSupport); 1] = [(protocol::SNAPSHOT_PROTOCOL, support)];
     Snapshots::with_codec(codec, protocols, request_response::Config::default())
 }

@@ -94,6 +94,7 @@ impl Engine {
     /// The host slept: the wall clock ran ahead of the monotonic one. Connections may be dead without a sign.
     pub fn handle_wake(&mut self, now: Now) {
         self.schedule.handle_wake(now);
+        self.book.handle_wake(now);
         self.dialer.handle_wake(now);
         self.reservations.handle_wake(now);
         self.settle(now);
@@ -187,7 +188,7 @@ impl Engine {
     fn settle_book(&mut self, now: Now) {
         while let Some(action) = self.book.poll_action() {
             match action {
-                BookAction::Expired(peer) | BookAction::Evicted(peer) => {
+                BookAction::Expired(peer) => {
                     self.dialer.handle_forgotten(peer, now);
                     self.report_gone_unless_connected(peer);
                     self.gone.remove(&peer);

@@ -64,7 +64,7 @@ impl Engine {
         self.dialer.handle_disconnected(peer, connection, how, now);
         if !self.dialer.is_connected(peer) {
             self.book.handle_disconnected(peer, now);
-            if self.book.get(&peer).is_none_or(|entry| entry.has_left()) {
+            if self.book.get(peer).is_none_or(|entry| entry.has_left()) {
                 self.report_gone_unless_connected(peer);
             }
         }

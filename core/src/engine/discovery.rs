@@ -77,7 +77,7 @@ impl Engine {
                 self.report_gone_unless_connected(peer);
             }
             Outcome::Stale => return MessageAcceptance::Ignore,
-            Outcome::Own | Outcome::Refused => {}
+            Outcome::Refused => {}
         }
         MessageAcceptance::Accept
     }
@@ -123,7 +123,11 @@ impl Engine {
         for heard in snapshot.verify() {
             self.hear(
                 &heard.announcement,
-                heard.heard,
+                Heard {
+                    sequence: heard.sequence,
+                    age: heard.age,
+                    origin: Origin::Snapshot,
+                },
                 now,
             );
         }
