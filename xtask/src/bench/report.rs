@@ -97,10 +97,8 @@ impl fmt::Display for Report {
             n,
         } in &self.times
         {
-            writeln!(
-                f,
-                "| {name} | {median:.0} {unit} | {min:.0} {unit} | {max:.0} {unit} | {n} |"
-            )?;
+            let [median, min, max] = [median, min, max].map(|value| format!("{} {unit}", readable(*value)));
+            writeln!(f, "| {name} | {median} | {min} | {max} | {n} |")?;
         }
         Ok(())
     }
