@@ -1,0 +1,24 @@
+//! What is drawn. Components read the session's model and hand intents back; they decide nothing else.
+//!
+//! Text that comes from peers is only ever a text node.
+
+mod chat;
+mod copy_button;
+mod details;
+mod header;
+mod message;
+mod notices;
+mod peers;
+mod relay_status;
+mod room_form;
+
+use leptos::prelude::*;
+
+use crate::session::Session;
+
+pub(crate) use self::{chat::Chat, details::Details, header::Header, notices::Notices, peers::Peers};
+
+/// The session that every component draws from.
+fn session() -> Session {
+    use_context().expect("the page provides a session")
+}
