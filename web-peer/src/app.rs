@@ -1,5 +1,10 @@
 //! The page's layout: who we are above, who is here on one side, what is said on the other.
 
+#![expect(
+    unreachable_pub,
+    reason = "the component macro makes public items in private modules"
+)]
+
 use leptos::prelude::*;
 
 use crate::components::{Chat, Details, Header, Notices, Peers};

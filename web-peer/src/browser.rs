@@ -13,7 +13,7 @@ mod storage;
 
 pub(crate) use channel::Channel;
 pub(crate) use clipboard::{Copied, copy};
-pub(crate) use fetch::{Answer, FetchError, get_text};
+pub(crate) use fetch::{FetchError, get_text};
 pub(crate) use listener::Listener;
 pub(crate) use location::{fragment, link_with_fragment, origin, query_values, reload, set_fragment};
 pub(crate) use locks::{HeldLock, LockFailure, Patience, acquire};

@@ -2,6 +2,11 @@
 //!
 //! Text that comes from peers is only ever a text node.
 
+#![expect(
+    unreachable_pub,
+    reason = "the component macro makes public items in private modules"
+)]
+
 mod chat;
 mod copy_button;
 mod details;

@@ -19,9 +19,8 @@ use wasm_bindgen_futures::spawn_local;
 
 pub(crate) use self::{
     clock::Skew,
-    identity::{IdentityOrigin, InMemoryReason, Slot},
-    model::{Model, Notice, NoticeId, NoticeKind, PeerCell, RelayStanding},
-    relays::ParameterError,
+    identity::{IdentityOrigin, InMemoryReason},
+    model::{Model, Notice, NoticeKind, PeerCell, RelayStanding},
     source::SourceFailure,
 };
 

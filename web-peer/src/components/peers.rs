@@ -45,7 +45,8 @@ fn Peer(cell: PeerCell) -> impl IntoView {
     let PeerCell { peer, row } = cell;
     let row = RwSignal::from(row);
     let id = peer.to_string();
-    let short = words::short_id(&id);
+    let id_title = id.clone();
+    let short = StoredValue::new(words::short_id(&id));
     let name = Memo::new(move |_| row.with(|row| row.name.clone()));
     let route = Memo::new(move |_| row.with(words::route));
     let presence = Memo::new(move |_| row.with(|row| if row.gone_at.is_some() { "gone" } else { "here" }));
@@ -58,8 +59,10 @@ fn Peer(cell: PeerCell) -> impl IntoView {
     });
     let failed =
         Memo::new(move |_| row.with(|row| row.route.is_none() && row.gone_at.is_none() && row.last_failure.is_some()));
-    // A session that is busy is one that is trying already.
-    let reach = move |_| drop(session.want(Intent::Reach(peer)));
+    let reach = move |_| {
+        // A session that is busy is one that is trying already.
+        let _ = session.want(Intent::Reach(peer));
+    };
     let retry = move || {
         failed.get().then(|| {
             let reach = reach.clone();
@@ -76,12 +79,9 @@ fn Peer(cell: PeerCell) -> impl IntoView {
         >
             <span class="dot" aria-hidden="true"></span>
             <span class="who">
-                <span class="name" title=id.clone()>{
-                    let short = short.clone();
-                    move || name.get().unwrap_or_else(|| short.clone())
-                }</span>
+                <span class="name" title=id.clone()>{move || name.get().unwrap_or_else(|| short.get_value())}</span>
                 <Show when=move || name.get().is_some()>
-                    <code class="id" title=id.clone()>{short.clone()}</code>
+                    <code class="id" title=id_title.clone()>{short.get_value()}</code>
                 </Show>
             </span>
             <span class="how">

@@ -50,11 +50,12 @@ fn add(
     peer: Option<PeerId>,
     value: &str,
 ) {
+    let room_for_more = relays.len() < MAX_RELAYS;
     let known = relays.iter_mut().find(|relay| peer.is_some() && relay.peer == peer);
     match known {
         Some(relay) if relay.addrs.contains(&address) => {}
         Some(relay) if relay.addrs.len() < MAX_ADDRESSES => relay.addrs.push(address),
-        None if relays.len() < MAX_RELAYS => relays.push(RelaySpec {
+        None if room_for_more => relays.push(RelaySpec {
             peer,
             addrs: vec![address],
         }),
