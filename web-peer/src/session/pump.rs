@@ -7,7 +7,7 @@ use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use peerway_core::{
     chat::{RoomName, clean_name},
-    node::{Command, Event, Events, Node, Reach, builder},
+    node::{Command, Event, Events, Node, Nudge, Reach, builder},
     view::{RelayStatus, View},
 };
 use wasm_bindgen_futures::spawn_local;
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::browser;
 
-/// How long a relay may stay lost before its document is read again, and between two such readings.
+/// While the relay is lost, its document is read this often: it may come back with another identity.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Longest sleep of the pump: browsers cannot sleep longer than 24 days, and waking up is cheap.
@@ -63,8 +63,9 @@ struct Pump {
     view: View,
     origin: IdentityOrigin,
     asks: mpsc::Sender<()>,
-    /// When the relay was found lost, or its document was last asked for since.
-    lost_since: Option<Duration>,
+    /// While the relay is lost: when its document was last asked for.
+    asked_at: Option<Duration>,
+    server: Server,
     marks: Marks,
     /// Keeps other tabs from our slot.
     _guard: Option<identity::SlotGuard>,
@@ -77,9 +78,18 @@ struct Marks {
     first_peer: Option<()>,
 }
 
+/// Whether the relay's server answers HTTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Server {
+    Answers,
+    Silent,
+}
+
 /// Whether the pump goes on.
 enum Flow {
     On,
+    /// The page was left. If the browser keeps it and brings it back, it is loaded anew.
+    Left,
     End,
 }
 
@@ -115,7 +125,8 @@ impl Pump {
             view: View::new(local),
             origin: identity.origin,
             asks,
-            lost_since: None,
+            asked_at: None,
+            server: Server::Answers,
             marks: Marks::default(),
             _guard: identity.guard,
         })
@@ -144,6 +155,14 @@ impl Pump {
             };
             match flow {
                 Flow::On => self.on_tick(),
+                Flow::Left => {
+                    while let Some(happening) = happenings.next().await {
+                        if happening == Happening::Revived {
+                            browser::reload();
+                        }
+                    }
+                    return;
+                }
                 Flow::End => return,
             }
         }
@@ -171,7 +190,12 @@ impl Pump {
                 self.ask_source();
                 self.tell(Command::Nudge(nudge)).await
             }
-            Happening::Left => self.tell(Command::Shutdown).await,
+            Happening::Left => {
+                // The page may not live to see it done.
+                let _ = self.node.send(Command::Shutdown).await;
+                Flow::Left
+            }
+            // Its connections died in the back/forward cache, and chat begins anew anyhow.
             Happening::Revived => {
                 browser::reload();
                 Flow::End
@@ -215,9 +239,9 @@ impl Pump {
         browser::set_fragment(lifecycle::ROOM_KEY, room.as_str());
         self.model.room.set(room.clone());
         self.model.draw_room(&self.view, &room);
-        match self.tell(Command::Leave(left)).await {
-            Flow::On => self.tell(Command::Join(room)).await,
-            Flow::End => Flow::End,
+        match self.node.send(Command::Leave(left)).await {
+            Ok(()) => self.tell(Command::Join(room)).await,
+            Err(_) => self.on_stopped(),
         }
     }
 
@@ -227,9 +251,15 @@ impl Pump {
                 if let Some(skew) = skew {
                     self.model.notify(NoticeKind::Clock(skew));
                 }
-                self.tell(Command::AddRelay(relay)).await
+                let added = self.tell(Command::AddRelay(relay)).await;
+                match std::mem::replace(&mut self.server, Server::Answers) {
+                    Server::Answers => added,
+                    // It was down and is back: no need to wait for the node's next try.
+                    Server::Silent => self.tell(Command::Nudge(Nudge::Online)).await,
+                }
             }
             Report::Failed(failure) => {
+                self.server = Server::Silent;
                 if self.view.relays.is_empty() {
                     self.model.relay.set(RelayStanding::Unknown(failure));
                 }
@@ -282,14 +312,13 @@ impl Pump {
             RelayStatus::Lost | RelayStatus::Refused => !self.view.relays.is_empty(),
             RelayStatus::Connecting | RelayStatus::Reserved => false,
         };
-        match (lost, self.lost_since) {
-            (false, _) => self.lost_since = None,
-            (true, None) => self.lost_since = Some(now.mono),
-            (true, Some(since)) if now.mono >= since.saturating_add(ASK_AGAIN_AFTER) => {
-                self.lost_since = Some(now.mono);
+        match (lost, self.asked_at) {
+            (false, _) => self.asked_at = None,
+            (true, Some(at)) if now.mono < at.saturating_add(ASK_AGAIN_AFTER) => {}
+            (true, _) => {
+                self.asked_at = Some(now.mono);
                 self.ask_source();
             }
-            (true, Some(_)) => {}
         }
     }
 
@@ -312,7 +341,7 @@ impl Pump {
 
     fn sleep_millis(&self) -> u32 {
         let now = self.node.now().mono;
-        let asking = self.lost_since.map(|since| since.saturating_add(ASK_AGAIN_AFTER));
+        let asking = self.asked_at.map(|at| at.saturating_add(ASK_AGAIN_AFTER));
         let next = peerway_core::now::earlier(self.view.poll_timeout(), asking);
         let sleep = next.map_or(MAX_SLEEP, |at| at.saturating_sub(now)).min(MAX_SLEEP);
         // Rounded up: a timer that fires early would only be set again.

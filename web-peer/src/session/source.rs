@@ -11,10 +11,11 @@ use super::{
 };
 use crate::browser::{self, FetchError};
 
-const DOCUMENT: &str = "relay.json";
+const DOCUMENT: &str = "/relay.json";
 const TIMEOUT_MILLIS: u32 = 4_000;
 const FIRST_DELAY_MILLIS: u32 = 500;
-const MAX_DELAY_MILLIS: u32 = 10_000;
+/// A relay that is back is found within this time.
+const MAX_DELAY_MILLIS: u32 = 4_000;
 
 /// However often it is asked, the source asks the server no more often than this.
 const MIN_PAUSE_MILLIS: u32 = 1_000;
