@@ -66,3 +66,13 @@ impl Session {
         self.intents.clone().try_send(intent).map_err(|_| Busy)
     }
 }
+
+#[cfg(all(test, target_family = "wasm"))]
+impl Session {
+    /// A session without a node, for tests of what is drawn: the caller draws views and reads intents.
+    pub(crate) fn unconnected() -> (Self, mpsc::Receiver<Intent>) {
+        let (intents, wanted) = mpsc::channel(MAX_INTENTS);
+        let model = Model::new(Ok(RoomName::default()));
+        (Self { model, intents }, wanted)
+    }
+}

@@ -170,7 +170,7 @@ impl Model {
     }
 
     /// Draws what changed.
-    pub(super) fn draw(&self, view: &View, changed: &Changed) {
+    pub(crate) fn draw(&self, view: &View, changed: &Changed) {
         match changed {
             Changed::Nothing => {}
             Changed::Relay(_) => self.draw_relays(view),
