@@ -4,7 +4,7 @@ use leptos::{ev::SubmitEvent, html, prelude::*};
 use peerway_core::chat::NAME_MAX_CHARS;
 
 use super::{copy_button::CopyButton, relay_status::RelayPill, session};
-use crate::{session::Intent, words};
+use crate::session::Intent;
 
 /// The page's head.
 #[component]
@@ -40,7 +40,6 @@ pub(crate) fn Header() -> impl IntoView {
 fn NameForm() -> impl IntoView {
     let session = session();
     let name = session.model.name;
-    let local = session.model.local;
     let field = NodeRef::<html::Input>::new();
     let rename = move || {
         let Some(field) = field.get_untracked() else { return };
@@ -57,12 +56,6 @@ fn NameForm() -> impl IntoView {
             rename();
         }
     };
-    let placeholder = move || {
-        local.get().map_or_else(
-            || "Your name".to_owned(),
-            |peer| format!("Your name (now {})", words::short_id(&peer.to_string())),
-        )
-    };
     view! {
         <form class="name" on:submit=on_submit>
             <label class="label" for="name">"Your name"</label>
@@ -72,7 +65,7 @@ fn NameForm() -> impl IntoView {
                 node_ref=field
                 maxlength=NAME_MAX_CHARS.to_string()
                 autocomplete="nickname"
-                placeholder=placeholder
+                placeholder="optional"
                 prop:value=move || name.get().unwrap_or_default()
                 on:change=move |_| rename()
             />
