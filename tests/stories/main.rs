@@ -1,0 +1,3 @@
+//! Stories that cross crates, told with a real relay and real browsers.
+
+mod driver;
