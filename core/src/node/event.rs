@@ -126,6 +126,14 @@ pub enum Event {
         /// The line's id, as in its [`Event::MessageReceived`].
         id: String,
     },
+    /// A line of ours reached nobody for as long as [`ChatConfig::patience`](crate::chat::ChatConfig::patience) says
+    /// and is not tried any more.
+    MessageUndelivered {
+        /// Which room.
+        room: RoomName,
+        /// The line's id, as in its [`Event::MessageReceived`].
+        id: String,
+    },
     /// The reader was too slow and `missed` events are lost to it: take a snapshot with `Node::view`.
     Lagged {
         /// How many events were dropped.

@@ -1,0 +1,150 @@
+//! What a relay keeps of the announcements it forwards: decides whom it names to those who ask.
+
+use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet, time::Duration};
+
+use libp2p::PeerId;
+
+use crate::{
+    announcement::{Announcement, FirstValues, LastSequence, MAX_ADDRESSES_KEPT, Novelty},
+    now::Now,
+};
+
+use super::{MAX_ANNOUNCEMENTS, MAX_ANSWER_BYTES, Snapshot, entry};
+
+/// How many peers are kept, at up to 4 KiB each. When full, the one heard longest ago among those who are not connected
+/// makes room; if all are connected, the one heard longest ago.
+pub const CAPACITY: usize = 2048;
+
+/// How long an announcement is passed on. Longer than a peer is fresh in a scope of any size; the reader judges the age.
+const KEPT: Duration = Duration::from_secs(900);
+
+/// What became of an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is passed on from now on.
+    Kept,
+    /// It is a goodbye: the peer is not named any more.
+    Dropped,
+    /// It is older than what is kept, or a goodbye that cannot be ordered. Nothing changed.
+    Stale,
+}
+
+/// The last announcement of each peer, for a relay to pass on. Bounded by [`CAPACITY`].
+///
+/// Peers connected to this relay are named before others, so that it takes as many connections as an answer has places,
+/// and not merely as many names, to crowd honest peers out of it. Within both kinds the newest come first.
+#[derive(Debug, Default)]
+pub struct RecentAnnouncements {
+    peers: BTreeMap<PeerId, Recent>,
+    /// Bounded by the swarm's connection limits.
+    connected: BTreeSet<PeerId>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    /// `None` once it left: then only the number is remembered, until it would have expired.
+    announcement: Option<Announcement>,
+    /// What its announcement was numbered.
+    sequence: Option<u64>,
+    last: LastSequence,
+    /// On [`Now::mono`].
+    heard_at: Duration,
+}
+
+impl RecentAnnouncements {
+    /// Keeps nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A peer announced itself on the discovery topic. Goodbyes are recognised.
+    pub fn handle_announcement(&mut self, announcement: &Announcement, sequence: Option<u64>, now: Now) -> Recorded {
+        let peer = announcement.peer();
+        let last = self.peers.get(&peer).map(|recent| recent.last).unwrap_or_default();
+        let novelty = last.novelty(sequence);
+        let leaves = announcement.is_goodbye();
+        if novelty == Novelty::Older || (leaves && novelty == Novelty::Unordered) {
+            return Recorded::Stale;
+        }
+        if !self.peers.contains_key(&peer) && self.peers.len() >= CAPACITY {
+            self.make_room(now);
+        }
+        // With addresses of unknown forms only, there is nothing to pass on: empty, they would read as a goodbye.
+        let said = (!announcement.addrs().is_empty()).then(|| announcement.clone());
+        let recent = Recent {
+            announcement: said,
+            sequence,
+            last: last.after(sequence),
+            heard_at: now.mono,
+        };
+        self.peers.insert(peer, recent);
+        if leaves { Recorded::Dropped } else { Recorded::Kept }
+    }
+
+    /// The first connection to this peer is up.
+    pub fn handle_peer_connected(&mut self, peer: PeerId) {
+        self.connected.insert(peer);
+    }
+
+    /// No connection to this peer is left: it is not named any more. If it is still there, it will announce itself here or
+    /// elsewhere; if its tab was closed, newcomers shall not see a ghost.
+    pub fn handle_peer_disconnected(&mut self, peer: PeerId) {
+        self.connected.remove(&peer);
+        if let Some(recent) = self.peers.get_mut(&peer) {
+            recent.announcement = None;
+        }
+    }
+
+    /// What to answer now: at most [`MAX_ANNOUNCEMENTS`] and [`MAX_ANSWER_BYTES`]. If they are too large together, each is
+    /// cut to fewer addresses: it matters more to know everybody than to know all of everybody's addresses.
+    pub fn answer(&mut self, now: Now) -> Snapshot {
+        self.expire(now);
+        let mut said: Vec<(&Announcement, &Recent)> = self
+            .peers
+            .values()
+            .filter_map(|recent| recent.announcement.as_ref().map(|announcement| (announcement, recent)))
+            .collect();
+        let elsewhere = |peer| !self.connected.contains(&peer);
+        said.sort_by_key(|(announcement, recent)| (elsewhere(announcement.peer()), Reverse(recent.heard_at)));
+        said.truncate(MAX_ANNOUNCEMENTS);
+
+        let mut keep = MAX_ADDRESSES_KEPT;
+        loop {
+            let mut bytes = r#"{"announcements":[]}"#.len();
+            let mut entries = Vec::with_capacity(said.len());
+            for (announcement, recent) in &said {
+                let age = now.mono.saturating_sub(recent.heard_at);
+                let entry = entry(&announcement.shortened(keep), recent.sequence, age);
+                let with_comma = entry.to_string().len() + 1;
+                if (bytes + with_comma) as u64 > MAX_ANSWER_BYTES {
+                    break;
+                }
+                bytes += with_comma;
+                entries.push(entry);
+            }
+            if entries.len() == said.len() || keep == 1 {
+                return Snapshot {
+                    announcements: FirstValues(entries),
+                };
+            }
+            keep /= 2;
+        }
+    }
+
+    fn expire(&mut self, now: Now) {
+        self.peers
+            .retain(|_, recent| now.mono.saturating_sub(recent.heard_at) < KEPT);
+    }
+
+    fn make_room(&mut self, now: Now) {
+        self.expire(now);
+        if self.peers.len() < CAPACITY {
+            return;
+        }
+        let rank = |(peer, recent): &(&PeerId, &Recent)| (self.connected.contains(peer), recent.heard_at);
+        if let Some(peer) = self.peers.iter().min_by_key(rank).map(|(peer, _)| *peer) {
+            self.peers.remove(&peer);
+        }
+    }
+}
