@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod eventually;
+pub mod hostile;
 pub mod netns;
 pub mod page;
 pub mod process;
