@@ -127,7 +127,7 @@ async fn when_a_page_never_gets_there_the_error_shows_what_it_showed() -> anyhow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_browser_runs_on_a_host_of_a_lab_it_is_driven_from_here() -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+    let Some(mut lab) = Lab::enter()? else { return Ok(()) };
     let host = lab.host("alice", Ipv4Addr::new(192, 168, 71, 2))?;
     // Nothing listens there: what counts is that this browser is spoken to, and that it has its own loopback.
     let url = small_page_url()?;

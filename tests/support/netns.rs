@@ -5,7 +5,8 @@
 //!   host "alice" 192.168.71.2 ──┤ switch (a bridge in a namespace of its own; drop rules live here)
 //!   host "bob"   192.168.71.3 ──┘
 //! ```
-//! Nothing outside is touched: namespaces, cables and rules all vanish with the [`Lab`]. Needs root on Linux.
+//! Nothing outside is touched: namespaces, cables and rules all vanish with the [`Lab`]. Needs Linux; whoever is not root
+//! becomes root of a user namespace for it.
 
 use std::{
     ffi::OsStr,
@@ -57,12 +58,18 @@ pub struct Lab {
 
 impl Lab {
     /// A switch without hosts.
-    pub fn new() -> anyhow::Result<Self> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "stories in network namespaces need root: run the tests as root, or leave them out with \
-             `cargo nextest run -E 'not test(network::)'`"
-        );
+    ///
+    /// Only root may make network namespaces. For anybody else the test that calls this is run once more, as root of a
+    /// user namespace; when it has passed there, the answer is `None`, and nothing is left to do here.
+    pub fn enter() -> anyhow::Result<Option<Self>> {
+        if rustix::process::geteuid().is_root() {
+            return Self::new().map(Some);
+        }
+        run_this_test_as_root_of_a_user_namespace()?;
+        Ok(None)
+    }
+
+    fn new() -> anyhow::Result<Self> {
         sweep();
         let switch = Namespace::create("switch")?;
         switch.run("ip", "link add name bridge type bridge forward_delay 0")?;
@@ -169,6 +176,27 @@ impl Drop for Namespace {
     }
 }
 
+/// What the test needs there: a directory for the names of network namespaces, and a loopback interface.
+const AS_ROOT: &str = r#"mount -t tmpfs tmpfs /run && ip link set lo up && exec "$0" "$@""#;
+
+fn run_this_test_as_root_of_a_user_namespace() -> anyhow::Result<()> {
+    let thread = std::thread::current();
+    let test = thread.name().context("a test runs in a thread of its name")?;
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "--net", "sh", "-c", AS_ROOT])
+        .arg(std::env::current_exe()?)
+        .args(["--exact", test, "--nocapture"])
+        .output()
+        .context("cannot start unshare")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success() && said.contains("1 passed"),
+        "stories in network namespaces need root, or a system that lets users make user namespaces:\n{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// Runs a command whose arguments hold no spaces of their own.
 fn run(place: &Place, program: &str, arguments: &str) -> anyhow::Result<()> {
     let output = place
@@ -229,7 +257,7 @@ mod tests {
 
     #[test]
     fn when_packets_are_dropped_nobody_answers_until_the_address_changes() {
-        let mut lab = Lab::new().unwrap();
+        let Some(mut lab) = Lab::enter().unwrap() else { return };
         let alice = lab.host("alice", ALICE).unwrap();
         let mut bob = lab.host("bob", BOB).unwrap();
         std::thread::sleep(Duration::from_millis(100));
@@ -244,7 +272,7 @@ mod tests {
 
     #[test]
     fn when_the_lab_is_dropped_its_namespaces_are_gone() {
-        let mut lab = Lab::new().unwrap();
+        let Some(mut lab) = Lab::enter().unwrap() else { return };
         lab.host("alice", ALICE).unwrap();
         let entries: Vec<PathBuf> = std::iter::once(&lab.switch)
             .chain(&lab.hosts)
