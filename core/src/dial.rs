@@ -46,3 +46,26 @@ pub enum DialFailure {
     #[error("the connection failed: {0}")]
     Transport(String),
 }
+impl Route {
+    /// temporary
+    pub fn of(endpoint: &libp2p::core::ConnectedPoint) -> Self {
+        use libp2p::multiaddr::Protocol;
+        let a = match endpoint {
+            libp2p::core::ConnectedPoint::Dialer { address, .. } => address,
+            libp2p::core::ConnectedPoint::Listener { local_addr, .. } => local_addr,
+        };
+        let mut last = None;
+        for p in a {
+            match p {
+                Protocol::P2pCircuit => {
+                    return Route::Circuit {
+                        relay: last.unwrap_or(PeerId::random()),
+                    };
+                }
+                Protocol::P2p(p) => last = Some(p),
+                _ => {}
+            }
+        }
+        Route::Direct
+    }
+}

@@ -90,12 +90,11 @@ pub enum Outcome {
         /// Whether it is called otherwise than before.
         name: Changed,
     },
-    /// The peer has no addresses now.
-    Goodbye(Departure),
-    /// It says nothing new, or it is too old; nothing changed.
+    /// The peer has no addresses now. It is forgotten; if we are connected to it, it keeps an entry without addresses
+    /// until the connection ends ([`BookAction::Expired`] then).
+    Goodbye,
+    /// It says nothing new, or it is too old, or our own; nothing changed.
     Stale,
-    /// It is our own; nothing changed.
-    Own,
     /// The book is full of peers that must not make room; nothing changed.
     Refused,
 }
@@ -115,22 +114,12 @@ impl Changed {
     }
 }
 
-/// What a goodbye left of its peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// Nothing: the book does not know it any more.
-    Forgotten,
-    /// Its entry, without addresses, until the connection to it ends ([`BookAction::Expired`] then).
-    StillConnected,
-}
-
 /// What the book wants its owner to know, besides the outcomes of what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BookAction {
-    /// The peer is not believed to be there any more, and no connection to it is left.
+    /// The peer is not in the book any more, and no connection to it is left: it was silent for too long, its connection
+    /// ended after its goodbye, or it made room for another.
     Expired(PeerId),
-    /// The peer made room for another; it may well be there.
-    Evicted(PeerId),
 }
 
 /// The peers that are there, as far as announcements tell. Bounded; we are never in it ourselves.
@@ -181,10 +170,7 @@ impl PeerBook {
 
     /// Somebody says something of itself, or a relay repeats it.
     pub fn handle_announcement(&mut self, announcement: &Announcement, heard: Heard, now: Now) -> Outcome {
-        if announcement.peer() == self.local {
-            return Outcome::Own;
-        }
-        if heard.age >= self.freshness() {
+        if announcement.peer() == self.local || heard.age >= self.freshness() {
             return Outcome::Stale;
         }
         match heard.origin {
@@ -205,7 +191,7 @@ impl PeerBook {
     pub fn handle_disconnected(&mut self, peer: PeerId, now: Now) {
         self.connected.remove(&peer);
         if self.entries.get(&peer).is_some_and(PeerEntry::has_left) {
-            self.forget(peer, now, BookAction::Expired(peer));
+            self.forget(peer, now);
         }
         self.handle_timeout(now);
     }
@@ -254,7 +240,7 @@ impl PeerBook {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in expired {
-            self.forget(peer, now, BookAction::Expired(peer));
+            self.forget(peer, now);
         }
     }
 
@@ -378,12 +364,10 @@ impl PeerBook {
             if let Some(entry) = self.entries.get_mut(&peer) {
                 entry.leave();
             }
-            return Outcome::Goodbye(Departure::StillConnected);
-        }
-        if let Some(entry) = self.entries.remove(&peer) {
+        } else if let Some(entry) = self.entries.remove(&peer) {
             self.departed.insert(peer, entry.sequence, now);
         }
-        Outcome::Goodbye(Departure::Forgotten)
+        Outcome::Goodbye
     }
 
     /// Makes room for one newcomer if it may.
@@ -406,17 +390,17 @@ impl PeerBook {
             .map(|(peer, _)| *peer)
         {
             Some(peer) => {
-                self.forget(peer, now, BookAction::Evicted(peer));
+                self.forget(peer, now);
                 true
             }
             None => false,
         }
     }
 
-    fn forget(&mut self, peer: PeerId, now: Now, action: BookAction) {
+    fn forget(&mut self, peer: PeerId, now: Now) {
         if let Some(entry) = self.entries.remove(&peer) {
             self.departed.insert(peer, entry.sequence, now);
-            self.actions.push_back(action);
+            self.actions.push_back(BookAction::Expired(peer));
         }
     }
 }

@@ -14,16 +14,13 @@ use serde_json::{Value, json};
 
 pub use recent::{CAPACITY, RecentAnnouncements, Recorded};
 
-use crate::{
-    announcement::{Announcement, FirstValues, MAX_PEER_ID_BYTES},
-    peer_book::{Heard, Origin},
-};
+use crate::announcement::{Announcement, FirstValues, MAX_PEER_ID_BYTES};
 
 /// The largest request that is read, in bytes.
-pub const MAX_REQUEST_BYTES: u64 = 1024;
+pub const MAX_REQUEST_SIZE: usize = 1024;
 
 /// The largest answer that is made or read, in bytes.
-pub const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+pub const MAX_SNAPSHOT_SIZE: usize = 64 * 1024;
 
 /// How many announcements an answer holds; of a longer one the rest is passed over.
 pub const MAX_ANNOUNCEMENTS: usize = 100;
@@ -47,9 +44,10 @@ pub struct Snapshot {
 pub struct HeardAnnouncement {
     /// What was said.
     pub announcement: Announcement,
-    /// How the relay says it heard it: as hearsay, to be handed to
-    /// [`PeerBook::handle_announcement`](crate::peer_book::PeerBook::handle_announcement).
-    pub heard: Heard,
+    /// The number that the relay says its source gave it.
+    pub sequence: Option<u64>,
+    /// How long ago the relay says it heard it.
+    pub age: Duration,
 }
 
 impl Snapshot {
@@ -87,11 +85,8 @@ fn verify(entry: &Value) -> Option<HeardAnnouncement> {
     let age = Duration::from_secs(entry.get("ageSeconds").and_then(Value::as_u64).unwrap_or_default());
     Some(HeardAnnouncement {
         announcement,
-        heard: Heard {
-            sequence,
-            age,
-            origin: Origin::Snapshot,
-        },
+        sequence,
+        age,
     })
 }
 

@@ -88,17 +88,21 @@ pub(super) fn decode(data: &[u8]) -> Result<Payload, PayloadError> {
 pub(super) fn encode(line: &Line) -> Result<Vec<u8>, PayloadError> {
     check_id(&line.id)?;
     check_text(&line.text)?;
+    let data = to_json(line);
+    if data.len() > PAYLOAD_MAX_BYTES {
+        return Err(PayloadError::TooLarge);
+    }
+    Ok(data)
+}
+
+fn to_json(line: &Line) -> Vec<u8> {
     let wire = WireLine {
         id: &line.id,
         name: line.name.as_deref(),
         text: &line.text,
         sent_at: line.sent_at.map(|at| at.0),
     };
-    let data = serde_json::to_vec(&wire).expect("a struct of strings and numbers is always JSON");
-    if data.len() > PAYLOAD_MAX_BYTES {
-        return Err(PayloadError::TooLarge);
-    }
-    Ok(data)
+    serde_json::to_vec(&wire).expect("a struct of strings and numbers is always JSON")
 }
 
 #[derive(Serialize)]

@@ -74,7 +74,7 @@ fn what_is_heard_is_a_newcomer_then_an_update_and_we_are_never_in_it() {
     assert_eq!(book.handle_announcement(&moved, gossip(4), at(1)), outcome);
     let entry = book.get(&peer(1)).unwrap();
     assert_eq!((entry.addrs(), entry.name()), (moved.addrs(), Some("Ada")));
-    assert_eq!(book.handle_announcement(&said_by(0), gossip(1), at(1)), Outcome::Own);
+    assert_eq!(book.handle_announcement(&said_by(0), gossip(1), at(1)), Outcome::Stale);
     assert_eq!((book.len(), book.iter().count()), (1, 1));
 }
 
@@ -87,10 +87,7 @@ fn a_recorded_message_does_not_work_twice() {
         assert_eq!(book.handle_announcement(&replayed, gossip(5), at(1)), Outcome::Stale);
         assert_eq!(book.handle_announcement(&replayed, gossip(4), at(1)), Outcome::Stale);
     }
-    assert_eq!(
-        book.handle_announcement(&goodbye, gossip(6), at(2)),
-        Outcome::Goodbye(Departure::Forgotten)
-    );
+    assert_eq!(book.handle_announcement(&goodbye, gossip(6), at(2)), Outcome::Goodbye);
     assert!(book.is_empty());
     assert_eq!(
         book.handle_announcement(&said_by(1), gossip(5), at(3)),
@@ -163,10 +160,7 @@ fn a_goodbye_leaves_a_live_connection_and_its_entry() {
     book.handle_announcement(&said_by(1), gossip(1), at(0));
     book.handle_connected(peer(1), at(1));
     let goodbye = Announcement::goodbye(peer(1));
-    assert_eq!(
-        book.handle_announcement(&goodbye, gossip(2), at(2)),
-        Outcome::Goodbye(Departure::StillConnected)
-    );
+    assert_eq!(book.handle_announcement(&goodbye, gossip(2), at(2)), Outcome::Goodbye);
     assert!(
         book.get(&peer(1))
             .is_some_and(|entry| entry.has_left() && entry.addrs().is_empty())
@@ -289,10 +283,7 @@ fn a_goodbye_recorded_before_the_snapshot_is_not_believed() {
     book.handle_announcement(&said_by(1), hearsay(50, 0), at(0));
     let goodbye = Announcement::goodbye(peer(1));
     assert_eq!(book.handle_announcement(&goodbye, gossip(40), at(1)), Outcome::Stale);
-    assert_eq!(
-        book.handle_announcement(&goodbye, gossip(51), at(1)),
-        Outcome::Goodbye(Departure::Forgotten)
-    );
+    assert_eq!(book.handle_announcement(&goodbye, gossip(51), at(1)), Outcome::Goodbye);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -328,7 +319,7 @@ fn when_the_book_is_full_of_fresh_peers_hearsay_goes_then_the_last_that_came() {
     );
     assert_eq!(
         actions(&mut book),
-        [BookAction::Evicted(peer(2)), BookAction::Evicted(peer(4))]
+        [BookAction::Expired(peer(2)), BookAction::Expired(peer(4))]
     );
 }
 
@@ -404,11 +395,6 @@ fn a_flood_of_hostile_announcements_displaces_no_honest_peer() {
     for (peer, entry) in honest {
         assert_eq!(book.get(&peer), Some(&entry));
     }
-    let gone = actions(&mut book);
-    assert!(
-        gone.iter().all(|action| matches!(action, BookAction::Evicted(_))),
-        "{gone:?}"
-    );
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -429,6 +415,17 @@ fn what_departed_peers_signed_is_remembered_for_a_bounded_number_of_them() {
         departed.last_sequence(&many(1)),
         crate::announcement::LastSequence::Counted(7)
     );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn only_the_highest_number_so_far_is_news() {
+    let mut book = book();
+    let mut highest = None;
+    for sequence in [3_u64, 1, 9, 9, 4, 10, 2, 11] {
+        let outcome = book.handle_announcement(&said_by(1), gossip(sequence), at(0));
+        assert_eq!(outcome != Outcome::Stale, highest < Some(sequence), "{sequence}");
+        highest = highest.max(Some(sequence));
+    }
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -461,7 +458,7 @@ mod properties {
                     6 | 7 => {
                         let heard = if what == 6 { gossip(sequence) } else { hearsay(sequence, seconds) };
                         let outcome = book.handle_announcement(&Announcement::goodbye(peer(seed)), heard, now);
-                        if outcome == Outcome::Goodbye(Departure::Forgotten) {
+                        if outcome == Outcome::Goodbye && !book.connected.contains(&peer(seed)) {
                             listed.remove(&peer(seed));
                         }
                     }
@@ -474,7 +471,7 @@ mod properties {
                 }
                 book.handle_timeout(now);
                 for action in actions(&mut book) {
-                    let (BookAction::Expired(gone) | BookAction::Evicted(gone)) = action;
+                    let BookAction::Expired(gone) = action;
                     prop_assert!(listed.remove(&gone), "who goes was known");
                 }
                 prop_assert_eq!(book.iter().map(|(peer, _)| peer).collect::<BTreeSet<_>>(), listed.clone());
@@ -484,17 +481,6 @@ mod properties {
                 }
                 prop_assert!(book.poll_timeout().is_none_or(|due| due > now.mono));
             }
-        }
-    }
-
-    #[test]
-    fn numbers_of_one_source_only_grow() {
-        let mut book = book();
-        let mut highest = None;
-        for sequence in [3_u64, 1, 9, 9, 4, 10, 2, 11] {
-            let news = book.handle_announcement(&said_by(1), gossip(sequence), at(0)) != Outcome::Stale;
-            assert_eq!(news, highest < Some(sequence));
-            highest = highest.max(Some(sequence));
         }
     }
 }

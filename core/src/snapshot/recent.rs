@@ -9,7 +9,7 @@ use crate::{
     now::Now,
 };
 
-use super::{MAX_ANNOUNCEMENTS, MAX_ANSWER_BYTES, Snapshot, entry};
+use super::{MAX_ANNOUNCEMENTS, MAX_SNAPSHOT_SIZE, Snapshot, entry};
 
 /// How many peers are kept, at up to 4 KiB each. When full, the one heard longest ago among those who are not connected
 /// makes room; if all are connected, the one heard longest ago.
@@ -96,7 +96,7 @@ impl RecentAnnouncements {
         }
     }
 
-    /// What to answer now: at most [`MAX_ANNOUNCEMENTS`] and [`MAX_ANSWER_BYTES`]. If they are too large together, each is
+    /// What to answer now: at most [`MAX_ANNOUNCEMENTS`] and [`MAX_SNAPSHOT_SIZE`]. If they are too large together, each is
     /// cut to fewer addresses: it matters more to know everybody than to know all of everybody's addresses.
     pub fn answer(&mut self, now: Now) -> Snapshot {
         self.expire(now);
@@ -117,7 +117,7 @@ impl RecentAnnouncements {
                 let age = now.mono.saturating_sub(recent.heard_at);
                 let entry = entry(&announcement.shortened(keep), recent.sequence, age);
                 let with_comma = entry.to_string().len() + 1;
-                if (bytes + with_comma) as u64 > MAX_ANSWER_BYTES {
+                if bytes + with_comma > MAX_SNAPSHOT_SIZE {
                     break;
                 }
                 bytes += with_comma;

@@ -1,0 +1,93 @@
+//! What the application asks for.
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+
+use super::{Action, Engine};
+use crate::{
+    chat::{JoinError, RoomName, SayError},
+    node::{Nudge, Reach},
+    now::Now,
+    reservation::RelaySpec,
+};
+
+/// An address that the user gave does not say who is there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the address does not end in /p2p/<peer id>: {0}")]
+pub struct NoPeerId(pub Multiaddr);
+
+impl Engine {
+    /// Keep a reservation on this relay too.
+    pub fn add_relay(&mut self, relay: RelaySpec, now: Now) {
+        self.reservations.handle_relay_added(relay, now);
+        self.settle(now);
+    }
+
+    /// Dial this peer whatever the plan says of it.
+    pub fn connect(&mut self, peer: PeerId, reach: Reach, now: Now) {
+        self.book.pin(peer);
+        self.dialer.handle_opened(peer, reach, now);
+        self.settle(now);
+    }
+
+    /// Dial this address, which the user gave.
+    pub fn connect_to(&mut self, address: Multiaddr, now: Now) -> Result<PeerId, NoPeerId> {
+        let Some(Protocol::P2p(peer)) = address.iter().last() else {
+            return Err(NoPeerId(address));
+        };
+        self.book.pin(peer);
+        self.dialer.handle_opened_at(peer, address, now);
+        self.settle(now);
+        Ok(peer)
+    }
+
+    /// Take part in a room.
+    pub fn join(&mut self, room: RoomName, now: Now) -> Result<(), JoinError> {
+        let joined = self.chat.join(room, now);
+        self.settle(now);
+        joined
+    }
+
+    /// Leave a room.
+    pub fn leave(&mut self, room: &RoomName, now: Now) {
+        self.chat.leave(room, now);
+        self.settle(now);
+    }
+
+    /// Say a line in a room; its id.
+    pub fn say(&mut self, room: &RoomName, text: &str, now: Now) -> Result<String, SayError> {
+        let said = self.chat.say(room, text, now);
+        self.settle(now);
+        said
+    }
+
+    /// Announce this name from now on.
+    pub fn rename(&mut self, name: Option<String>, now: Now) {
+        self.set_name(name);
+        self.schedule.handle_addresses_changed(now);
+        self.settle(now);
+    }
+
+    pub(super) fn set_name(&mut self, name: Option<String>) {
+        self.chat.set_name(name.clone());
+        self.name = name;
+    }
+
+    /// Try now what waits for a timer.
+    pub fn nudge(&mut self, nudge: Nudge, now: Now) {
+        tracing::debug!(?nudge, "looking again");
+        self.dialer.handle_nudge(now);
+        self.reservations.handle_nudge(now);
+        self.settle(now);
+    }
+
+    /// Say goodbye. The owner closes the connections once what this publishes is on its way.
+    pub fn shut_down(&mut self, now: Now) {
+        self.schedule.handle_left(now);
+        self.settle(now);
+        self.reservations.handle_shutdown(now);
+        // Nothing is begun any more.
+        while self.reservations.poll_action().is_some() {}
+        self.actions
+            .retain(|action| !matches!(action, Action::Dial { .. } | Action::Listen { .. }));
+    }
+}

@@ -1,0 +1,70 @@
+//! libp2p's errors in the words of ours.
+
+use libp2p::{core::transport::TransportError, swarm::DialError};
+
+use crate::{dial::DialFailure, reservation::RelayFailure};
+
+/// How a failed dial of a peer reads.
+pub(super) fn of_peer(error: &DialError) -> DialFailure {
+    match error {
+        DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => DialFailure::WrongPeer,
+        DialError::NoAddresses => DialFailure::NoUsableAddress,
+        DialError::Denied { .. } | DialError::DialPeerConditionFalse(_) => DialFailure::Denied,
+        DialError::Aborted => DialFailure::TimedOut,
+        DialError::Transport(failures) => {
+            let text = transport_text(failures);
+            // The relay transport wraps its status several times and exports no type for it.
+            if text.contains("no reservation") || text.contains("NoReservation") {
+                DialFailure::NoReservation
+            } else if text.contains("limit") || text.contains("permission") {
+                DialFailure::RelayRefused
+            } else if is_timeout(&text) {
+                DialFailure::TimedOut
+            } else {
+                DialFailure::Transport(text)
+            }
+        }
+    }
+}
+
+/// How a failed dial of a relay reads.
+pub(super) fn of_relay(error: &DialError) -> RelayFailure {
+    match error {
+        DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => RelayFailure::WrongPeer,
+        DialError::Aborted => RelayFailure::TimedOut,
+        DialError::NoAddresses | DialError::Denied { .. } | DialError::DialPeerConditionFalse(_) => {
+            RelayFailure::Unreachable(error.to_string())
+        }
+        DialError::Transport(failures) => {
+            let text = transport_text(failures);
+            if is_timeout(&text) {
+                RelayFailure::TimedOut
+            } else {
+                RelayFailure::Unreachable(text)
+            }
+        }
+    }
+}
+
+fn is_timeout(text: &str) -> bool {
+    text.contains("Timeout") || text.contains("imed out")
+}
+
+/// The innermost cause of the last failure: that is where the transports say what went wrong.
+fn transport_text(failures: &[(libp2p::Multiaddr, TransportError<std::io::Error>)]) -> String {
+    let Some((address, error)) = failures.last() else {
+        return "no transport took the address".to_owned();
+    };
+    match error {
+        TransportError::MultiaddrNotSupported(_) => format!("no transport for {address}"),
+        TransportError::Other(error) => {
+            let mut cause: &dyn std::error::Error = error;
+            let mut text = cause.to_string();
+            while let Some(source) = cause.source() {
+                cause = source;
+                text = cause.to_string();
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A page: circuits, WebSocket, WebRTC-direct.
+
+mod websocket;
+
+use libp2p::{PeerId, Transport as _, core::muxing::StreamMuxerBox, identity::Keypair, relay, swarm};
+
+use super::{TransportError, Transports, secured};
+
+/// Everything a page dials.
+pub fn browser(key: &Keypair) -> Result<Transports, TransportError> {
+    let (circuits, relay) = relay::client::new(PeerId::from(key.public()));
+    let webrtc_direct = libp2p_webrtc_websys::Transport::new(libp2p_webrtc_websys::Config::new(key))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+
+    let transport = secured(circuits, key)?
+        .or_transport(secured(websocket::transport(), key)?)
+        .map(|either, _| either.into_inner())
+        .or_transport(webrtc_direct)
+        .map(|either, _| either.into_inner())
+        .boxed();
+    Ok(Transports { transport, relay })
+}
+
+pub(crate) fn default(key: &Keypair) -> Result<Transports, TransportError> {
+    browser(key)
+}
+
+/// A swarm's configuration whose connections run where this host runs tasks.
+pub(crate) fn executor(tune: impl FnOnce(swarm::Config) -> swarm::Config) -> swarm::Config {
+    tune(swarm::Config::with_wasm_executor())
+}
