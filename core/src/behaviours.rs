@@ -12,6 +12,8 @@ pub use streams::{AcceptError, IncomingStreams, OpenError, OpenStream, Streams};
 
 use libp2p::{
     StreamProtocol,
+    core::ConnectedPoint,
+    multiaddr::Protocol,
     gossipsub::{self, MessageId},
     request_response::{self, ProtocolSupport},
 };
@@ -43,3 +45,13 @@ pub fn message_id(message: &gossipsub::Message) -> MessageId {
 
 /// Multihash code and length in front of the digest of an ed25519 peer id.
 const MULTIHASH_HEADER: usize = 2;
+
+/// Whether the connection is carried by a relay. `/p2p-circuit/webrtc` only names the relay that signals for it.
+fn is_circuit(endpoint: &ConnectedPoint) -> bool {
+    let address = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let mut parts = address.iter().skip_while(|part| *part != Protocol::P2pCircuit);
+    parts.next().is_some() && !parts.any(|part| part == Protocol::WebRTC)
+}

@@ -26,12 +26,12 @@ use crate::{
     announcement::schedule::{Schedule, ScheduleAction},
     chat::{Chat, ChatAction},
     config::Config,
-    dial::{DialAction, Dialer, HeldRelay},
+    dial::{DialAction, Dialer},
     node::Event,
     now::{Now, earlier},
     peer_book::{BookAction, PeerBook},
     protocol,
-    reservation::{RelayKey, ReservationAction, Reservations},
+    reservation::{HeldRelay, RelayKey, ReservationAction, Reservations},
 };
 
 /// A node without its network. See the module.
@@ -94,6 +94,7 @@ impl Engine {
     /// The host slept: the wall clock ran ahead of the monotonic one. Connections may be dead without a sign.
     pub fn handle_wake(&mut self, now: Now) {
         self.schedule.handle_wake(now);
+        self.book.handle_wake(now);
         self.dialer.handle_wake(now);
         self.reservations.handle_wake(now);
         self.settle(now);

@@ -259,8 +259,8 @@ impl PeerBook {
 
     /// What is known of a peer.
     #[must_use]
-    pub fn get(&self, peer: &PeerId) -> Option<&PeerEntry> {
-        self.entries.get(peer)
+    pub fn get(&self, peer: PeerId) -> Option<&PeerEntry> {
+        self.entries.get(&peer)
     }
 
     /// Everybody, in the order of their ids.

@@ -23,7 +23,6 @@ use either::Either;
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
-    multiaddr::Protocol,
     gossipsub::{self, AllowAllSubscriptionFilter, IdentityTransform, TopicSubscriptionFilter},
     swarm::{
         CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
@@ -33,6 +32,7 @@ use libp2p::{
     },
 };
 
+use super::is_circuit;
 use self::handler::{GateHandler, GossipEvent, GossipHandler, In};
 
 /// What becomes of a peer's older connections when a newer one is established.
@@ -340,12 +340,3 @@ impl<F: TopicSubscriptionFilter + Send + 'static> NetworkBehaviour for GossipGat
     }
 }
 
-/// Whether the connection is carried by a relay. `/p2p-circuit/webrtc` only names the relay that signals for it.
-pub(super) fn is_circuit(endpoint: &ConnectedPoint) -> bool {
-    let address = match endpoint {
-        ConnectedPoint::Dialer { address, .. } => address,
-        ConnectedPoint::Listener { local_addr, .. } => local_addr,
-    };
-    let mut parts = address.iter().skip_while(|part| *part != Protocol::P2pCircuit);
-    parts.next().is_some() && !parts.any(|part| part == Protocol::WebRTC)
-}

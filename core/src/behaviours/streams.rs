@@ -1,7 +1,7 @@
 //! Raw streams on the best connection to a peer.
 //!
 //! `libp2p-stream` picks a random one of a peer's connections; with a circuit and a direct connection open it burns the
-//! circuit's byte limit. This behaviour opens on the connection whose [`Route`] ranks best, the newest among equals.
+//! circuit's byte limit. This behaviour opens on the connection that is direct rather than a circuit, and on the newest of those.
 //! It never dials: whoever opens a stream has connected before.
 
 mod handler;
@@ -28,7 +28,7 @@ use libp2p::{
 };
 
 use self::handler::{Handler, Open};
-use crate::dial::Route;
+use super::is_circuit;
 
 /// Inbound streams of one protocol that wait for the application; when full, a further one is reset.
 const INBOUND_QUEUE: usize = 16;
@@ -99,7 +99,7 @@ impl Future for OpenStream {
 #[derive(Default)]
 pub struct Streams {
     accepted: Accepted,
-    connections: HashMap<PeerId, Vec<(ConnectionId, Route)>>,
+    connections: HashMap<PeerId, Vec<(ConnectionId, Directness)>>,
     actions: VecDeque<ToSwarm<std::convert::Infallible, Open>>,
 }
 
@@ -116,7 +116,7 @@ impl Streams {
     pub fn open(&mut self, peer: PeerId, protocol: StreamProtocol) -> OpenStream {
         let (sender, result) = oneshot::channel();
         match self.best(peer) {
-            Some((connection, _)) => self.actions.push_back(ToSwarm::NotifyHandler {
+            Some(connection) => self.actions.push_back(ToSwarm::NotifyHandler {
                 peer_id: peer,
                 handler: NotifyHandler::One(connection),
                 event: Open { protocol, sender },
@@ -142,22 +142,23 @@ impl Streams {
 
     /// The connection on which a stream to `peer` would be opened now.
     #[must_use]
-    pub fn best(&self, peer: PeerId) -> Option<(ConnectionId, Route)> {
+    pub fn best(&self, peer: PeerId) -> Option<ConnectionId> {
         // `max_by_key` returns the last of equals: the newest.
-        self.connections
-            .get(&peer)?
-            .iter()
-            .max_by_key(|(_, route)| rank(*route))
-            .copied()
+        let (best, _) = self.connections.get(&peer)?.iter().max_by_key(|(_, kind)| *kind)?;
+        Some(*best)
     }
 }
 
-/// Higher is better.
-fn rank(route: Route) -> u8 {
-    match route {
-        Route::Direct => 2,
-        Route::WebRtc => 1,
-        Route::Circuit { .. } => 0,
+/// The greater, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Directness {
+    Circuit,
+    Direct,
+}
+
+impl Directness {
+    fn of(endpoint: &ConnectedPoint) -> Self {
+        if is_circuit(endpoint) { Self::Circuit } else { Self::Direct }
     }
 }
 
@@ -245,7 +246,7 @@ impl NetworkBehaviour for Streams {
 impl Streams {
     fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let connections = self.connections.entry(peer).or_default();
-        connections.push((connection, Route::of(endpoint)));
+        connections.push((connection, Directness::of(endpoint)));
     }
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {

@@ -7,7 +7,7 @@ use crate::{
     chat::{JoinError, RoomName, SayError},
     node::{Nudge, Reach},
     now::Now,
-    reservation::RelaySpec,
+    reservation::{AddRelayError, RelayKey, RelaySpec},
 };
 
 /// An address that the user gave does not say who is there.
@@ -17,9 +17,10 @@ pub struct NoPeerId(pub Multiaddr);
 
 impl Engine {
     /// Keep a reservation on this relay too.
-    pub fn add_relay(&mut self, relay: RelaySpec, now: Now) {
-        self.reservations.handle_relay_added(relay, now);
+    pub fn add_relay(&mut self, relay: RelaySpec, now: Now) -> Result<RelayKey, AddRelayError> {
+        let added = self.reservations.handle_relay_added(relay, now);
         self.settle(now);
+        added
     }
 
     /// Dial this peer whatever the plan says of it.

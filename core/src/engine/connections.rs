@@ -22,17 +22,20 @@ pub enum Ping {
 }
 
 impl Engine {
-    /// A connection is established; `key` is that of the dial that made it, if we dialled.
+    /// A connection is established; `key` is that of the dial that made it, if we dialled, and `address` the remote's.
     pub fn handle_connected(
         &mut self,
         peer: PeerId,
         connection: ConnectionId,
         route: Route,
         key: Option<DialKey>,
+        address: &Multiaddr,
         now: Now,
     ) {
         match key {
-            Some(DialKey::Relay(relay)) => self.reservations.handle_connected(relay, peer, connection, now),
+            Some(DialKey::Relay(relay)) => {
+                self.reservations.handle_connected(relay, peer, connection, address, now);
+            }
             Some(DialKey::Peer(_)) => self.peer_connected(peer, connection, route, Role::Dialer, now),
             None => self.peer_connected(peer, connection, route, Role::Listener, now),
         }
@@ -61,7 +64,7 @@ impl Engine {
         self.dialer.handle_disconnected(peer, connection, how, now);
         if !self.dialer.is_connected(peer) {
             self.book.handle_disconnected(peer, now);
-            if self.book.get(peer).is_none_or(|entry| entry.addrs.is_empty()) {
+            if self.book.get(peer).is_none_or(|entry| entry.has_left()) {
                 self.report_gone_unless_connected(peer);
             }
         }
@@ -69,8 +72,8 @@ impl Engine {
     }
 
     /// A dial for a relay failed.
-    pub fn handle_relay_dial_failed(&mut self, relay: RelayKey, reason: RelayFailure, now: Now) {
-        self.reservations.handle_dial_failed(relay, reason, now);
+    pub fn handle_relay_dial_failed(&mut self, relay: RelayKey, address: &Multiaddr, reason: RelayFailure, now: Now) {
+        self.reservations.handle_dial_failed(relay, address, reason, now);
         self.settle(now);
     }
 

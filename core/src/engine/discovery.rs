@@ -9,7 +9,7 @@ use crate::{
     announcement::Announcement,
     node::Event,
     now::Now,
-    peer_book::{Heard, Origin, Outcome},
+    peer_book::{Changed, Heard, Origin, Outcome},
     protocol,
     snapshot::Snapshot,
 };
@@ -61,10 +61,10 @@ impl Engine {
                 self.schedule.handle_newcomer(now);
                 self.dialer.handle_candidate(peer, announcement.addrs(), now);
             }
-            Outcome::Updated { .. } => {
+            Outcome::Updated { name, .. } => {
                 if self.gone.remove(&peer) {
                     self.discovered(announcement);
-                } else {
+                } else if name == Changed::Different {
                     self.report(Event::PeerRenamed {
                         peer,
                         name: announcement.name().map(str::to_owned),

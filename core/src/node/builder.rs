@@ -11,7 +11,7 @@ use crate::{
     chat::RoomName,
     config::Config,
     engine::Engine,
-    reservation::RelaySpec,
+    reservation::{AddRelayError, RelaySpec},
     transport::{self, TransportError, Transports},
     view::View,
 };
@@ -29,6 +29,9 @@ pub enum BuildError {
     /// The transports could not be put together.
     #[error("the transports could not be set up")]
     Transport(#[from] TransportError),
+    /// A relay cannot be used.
+    #[error("a relay cannot be used")]
+    Relay(#[from] AddRelayError),
     /// A part of the behaviour refused its configuration.
     #[error("the configuration is not usable: {0}")]
     Config(&'static str),
@@ -111,7 +114,7 @@ impl Builder {
                 .map_err(|_| BuildError::Config("more rooms than a node may join"))?;
         }
         for relay in self.relays {
-            engine.add_relay(relay, now);
+            engine.add_relay(relay, now)?;
         }
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (sender, events) = queue::channel(self.config.event_queue);

@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::{FutureExt, StreamExt, channel::mpsc, select};
 use futures_timer::Delay;
 use libp2p::{
-    Swarm,
+    Multiaddr, PeerId, Swarm,
     core::transport::ListenerId,
     gossipsub::{IdentTopic, PublishError},
     swarm::{
-        ConnectionId,
+        ConnectionId, DialError,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
@@ -47,7 +47,7 @@ pub struct EventLoop {
     view: View,
     waiting: Waiting,
     /// Dials under way and on whose behalf. Bounded by the engine's own bounds.
-    dials: BTreeMap<ConnectionId, DialKey>,
+    dials: BTreeMap<ConnectionId, (DialKey, Multiaddr)>,
     /// Reservations asked for or held.
     listeners: Vec<(ListenerId, RelayKey)>,
 }
@@ -163,29 +163,29 @@ impl EventLoop {
         }
     }
 
-    fn dial(&mut self, key: DialKey, peer: Option<libp2p::PeerId>, address: libp2p::Multiaddr, now: Now) {
+    fn dial(&mut self, key: DialKey, peer: Option<PeerId>, address: Multiaddr, now: Now) {
         let options = match peer {
             Some(peer) => DialOpts::peer_id(peer)
                 // Whether a further connection makes sense is the engine's to decide.
                 .condition(PeerCondition::Always)
-                .addresses(vec![address])
+                .addresses(vec![address.clone()])
                 .build(),
-            None => DialOpts::unknown_peer_id().address(address).build(),
+            None => DialOpts::unknown_peer_id().address(address.clone()).build(),
         };
         let connection = options.connection_id();
-        self.dials.insert(connection, key);
+        self.dials.insert(connection, (key, address.clone()));
         if let Err(error) = self.swarm.dial(options) {
             self.dials.remove(&connection);
-            self.dial_failed(key, peer, &error, now);
+            self.dial_failed(key, peer, &address, &error, now);
         }
     }
 
-    fn dial_failed(&mut self, key: DialKey, peer: Option<libp2p::PeerId>, error: &libp2p::swarm::DialError, now: Now) {
+    fn dial_failed(&mut self, key: DialKey, peer: Option<PeerId>, address: &Multiaddr, error: &DialError, now: Now) {
         tracing::debug!(?key, %error, "dial failed");
         match (key, peer) {
             (DialKey::Relay(relay), _) => {
                 self.engine
-                    .handle_relay_dial_failed(relay, failure::of_relay(error), now);
+                    .handle_relay_dial_failed(relay, address, failure::of_relay(error), now);
             }
             (DialKey::Peer(attempt), Some(peer)) => {
                 self.engine
@@ -195,7 +195,7 @@ impl EventLoop {
         }
     }
 
-    fn listen(&mut self, relay: RelayKey, address: libp2p::Multiaddr, now: Now) {
+    fn listen(&mut self, relay: RelayKey, address: Multiaddr, now: Now) {
         match self.swarm.listen_on(address) {
             Ok(listener) => self.listeners.push((listener, relay)),
             Err(error) => {
@@ -228,7 +228,11 @@ impl EventLoop {
 
     fn on_command(&mut self, command: Command, now: Now) {
         match command {
-            Command::AddRelay(relay) => self.engine.add_relay(relay, now),
+            Command::AddRelay(relay) => {
+                if let Err(error) = self.engine.add_relay(relay, now) {
+                    tracing::warn!(%error, "cannot use the relay");
+                }
+            }
             Command::Connect { peer, reach } => self.engine.connect(peer, reach, now),
             Command::ConnectTo { address } => {
                 if let Err(error) = self.engine.connect_to(address, now) {

@@ -72,7 +72,7 @@ fn what_is_heard_is_a_newcomer_then_an_update_and_we_are_never_in_it() {
         name: Changed::Same,
     };
     assert_eq!(book.handle_announcement(&moved, gossip(4), at(1)), outcome);
-    let entry = book.get(&peer(1)).unwrap();
+    let entry = book.get(peer(1)).unwrap();
     assert_eq!((entry.addrs(), entry.name()), (moved.addrs(), Some("Ada")));
     assert_eq!(book.handle_announcement(&said_by(0), gossip(1), at(1)), Outcome::Stale);
     assert_eq!((book.len(), book.iter().count()), (1, 1));
@@ -162,7 +162,7 @@ fn a_goodbye_leaves_a_live_connection_and_its_entry() {
     let goodbye = Announcement::goodbye(peer(1));
     assert_eq!(book.handle_announcement(&goodbye, gossip(2), at(2)), Outcome::Goodbye);
     assert!(
-        book.get(&peer(1))
+        book.get(peer(1))
             .is_some_and(|entry| entry.has_left() && entry.addrs().is_empty())
     );
     book.handle_disconnected(peer(1), at(3));
@@ -256,7 +256,7 @@ fn hearsay_introduces_a_peer_and_never_overrules_its_own_word() {
             Outcome::Stale
         );
     }
-    assert_eq!(book.get(&peer(1)).unwrap().addrs(), said_by(1).addrs());
+    assert_eq!(book.get(peer(1)).unwrap().addrs(), said_by(1).addrs());
     assert_eq!(
         book.handle_announcement(&said_by(2), hearsay(1, 180), at(104)),
         Outcome::Stale,
@@ -393,7 +393,7 @@ fn a_flood_of_hostile_announcements_displaces_no_honest_peer() {
     }
     assert_eq!(book.len(), 64, "full");
     for (peer, entry) in honest {
-        assert_eq!(book.get(&peer), Some(&entry));
+        assert_eq!(book.get(peer), Some(&entry));
     }
 }
 
@@ -477,7 +477,7 @@ mod properties {
                 prop_assert_eq!(book.iter().map(|(peer, _)| peer).collect::<BTreeSet<_>>(), listed.clone());
                 prop_assert!(book.len() <= CAPACITY);
                 for peer in before.iter().filter(|peer| book.connected.contains(peer)) {
-                    prop_assert!(book.get(peer).is_some(), "connected peers stay");
+                    prop_assert!(book.get(*peer).is_some(), "connected peers stay");
                 }
                 prop_assert!(book.poll_timeout().is_none_or(|due| due > now.mono));
             }

@@ -77,11 +77,7 @@ enum Delivery {
         peer: Option<PeerId>,
         address: Multiaddr,
     },
-    DialTimedOut {
-        node: NodeId,
-        key: DialKey,
-        peer: Option<PeerId>,
-    },
+    DialTimedOut { node: NodeId, key: DialKey, peer: Option<PeerId>, address: Multiaddr },
     ReservationAsked {
         node: NodeId,
         relay: RelayId,
@@ -178,7 +174,7 @@ impl Network {
                 peer: Some(relay.peer),
                 addrs: vec![relay.address.clone()],
             };
-            engine.add_relay(spec, self.now);
+            engine.add_relay(spec, self.now).expect("few relays, with addresses");
         }
         self.nodes.push(SimNode {
             peer,
@@ -440,9 +436,9 @@ impl Network {
                 key,
                 peer,
                 address,
-            } => self.dial(node, key, peer, &address),
-            Delivery::DialTimedOut { node, key, peer } => {
-                self.dial_failed(node, key, peer, RelayFailure::TimedOut, DialFailure::TimedOut);
+            } => self.dial(node, key, peer, address),
+            Delivery::DialTimedOut { node, key, peer, address } => {
+                self.dial_failed(node, key, peer, &address, RelayFailure::TimedOut, DialFailure::TimedOut);
             }
             Delivery::ReservationAsked { node, relay, key } => {
                 let reachable = self.relays[relay.0].connected.contains(&node) && !self.is_silent(node);
@@ -513,21 +509,21 @@ impl Network {
         }
     }
 
-    fn dial(&mut self, node: NodeId, key: DialKey, peer: Option<PeerId>, address: &Multiaddr) {
-        let Some(relay) = self.relay_at(address) else {
-            return self.later(DIAL_TIMEOUT, Delivery::DialTimedOut { node, key, peer });
+    fn dial(&mut self, node: NodeId, key: DialKey, peer: Option<PeerId>, address: Multiaddr) {
+        let Some(relay) = self.relay_at(&address) else {
+            return self.later(DIAL_TIMEOUT, Delivery::DialTimedOut { node, key, peer, address });
         };
         if self.is_silent(node) {
-            return self.later(DIAL_TIMEOUT, Delivery::DialTimedOut { node, key, peer });
+            return self.later(DIAL_TIMEOUT, Delivery::DialTimedOut { node, key, peer, address });
         }
         let down = self.relays[relay.0].state == RelayState::Down;
         match key {
             DialKey::Relay(_) if down => {
                 let reason = RelayFailure::Unreachable("refused".to_owned());
-                self.dial_failed(node, key, peer, reason, DialFailure::TimedOut);
+                self.dial_failed(node, key, peer, &address, reason, DialFailure::TimedOut);
             }
             DialKey::Relay(_) => self.connect_relay(node, relay, key),
-            DialKey::Peer(_) => self.connect_circuit(node, relay, key, peer),
+            DialKey::Peer(_) => self.connect_circuit(node, relay, key, peer, address),
         }
     }
 
@@ -538,10 +534,10 @@ impl Network {
         self.relays[relay.0].connected.insert(node);
         let topics = self.nodes[node.0].topics.clone();
         self.relays[relay.0].topics.insert(node, topics);
-        let peer = self.relays[relay.0].peer;
+        let (peer, address) = (self.relays[relay.0].peer, self.relays[relay.0].address.clone());
         self.nodes[node.0]
             .engine
-            .handle_connected(peer, connection, Route::Direct, Some(key), now);
+            .handle_connected(peer, connection, Route::Direct, Some(key), &address, now);
         self.soon(Delivery::Subscribed {
             node,
             relay,
@@ -551,17 +547,17 @@ impl Network {
         self.carry_out(node);
     }
 
-    fn connect_circuit(&mut self, node: NodeId, relay: RelayId, key: DialKey, peer: Option<PeerId>) {
+    fn connect_circuit(&mut self, node: NodeId, relay: RelayId, key: DialKey, peer: Option<PeerId>, address: Multiaddr) {
         let target = (0..self.nodes.len())
             .map(NodeId)
             .find(|n| Some(self.nodes[n.0].peer) == peer);
         let target = target.filter(|n| self.relays[relay.0].reserved.contains(n));
         let (Some(target), true) = (target, self.relays[relay.0].connected.contains(&node)) else {
             let failure = DialFailure::NoReservation;
-            return self.dial_failed(node, key, peer, RelayFailure::TimedOut, failure);
+            return self.dial_failed(node, key, peer, &address, RelayFailure::TimedOut, failure);
         };
         if self.is_silent(target) {
-            return self.later(DIAL_TIMEOUT, Delivery::DialTimedOut { node, key, peer });
+            return self.later(DIAL_TIMEOUT, Delivery::DialTimedOut { node, key, peer, address });
         }
         let (near, far) = (self.connection(), self.connection());
         self.attach(node, near, target, far, relay, Some(key));
@@ -583,11 +579,11 @@ impl Network {
             connection: far,
         };
         let (peer, now) = (self.nodes[other.0].peer, self.now);
-        let relay = self.relays[via.0].peer;
+        let (relay, address) = (self.relays[via.0].peer, circuit(&self.relays[via.0]));
         self.nodes[node.0].connections.insert(connection, remote);
         self.nodes[node.0]
             .engine
-            .handle_connected(peer, connection, Route::Circuit { relay }, key, now);
+            .handle_connected(peer, connection, Route::Circuit { relay }, key, &address, now);
         self.later(PING_INTERVAL, Delivery::Ping { node, connection });
         self.carry_out(node);
     }
@@ -597,13 +593,14 @@ impl Network {
         node: NodeId,
         key: DialKey,
         peer: Option<PeerId>,
+        address: &Multiaddr,
         relay: RelayFailure,
         failure: DialFailure,
     ) {
         let now = self.now;
         let engine = &mut self.nodes[node.0].engine;
         match (key, peer) {
-            (DialKey::Relay(key), _) => engine.handle_relay_dial_failed(key, relay, now),
+            (DialKey::Relay(key), _) => engine.handle_relay_dial_failed(key, address, relay, now),
             (DialKey::Peer(attempt), Some(peer)) => engine.handle_attempt_failed(peer, attempt, failure, now),
             (DialKey::Peer(_), None) => unreachable!("a peer is always dialled by its id"),
         }

@@ -2,7 +2,7 @@
 
 use libp2p::{
     Multiaddr,
-    core::{ConnectedPoint, transport::ListenerId},
+    core::transport::ListenerId,
     gossipsub, identify, ping, relay,
     request_response::{self, Message},
     swarm::{ConnectionError, SwarmEvent},
@@ -30,9 +30,14 @@ impl EventLoop {
                 endpoint,
                 ..
             } => {
-                let key = self.dials.remove(&connection_id);
-                let route = self.route_of(&endpoint);
-                self.engine.handle_connected(peer_id, connection_id, route, key, now);
+                let key = self.dials.remove(&connection_id).map(|(key, _)| key);
+                let Some(route) = Route::of(&endpoint, &self.engine.reservations().held()) else {
+                    self.swarm.close_connection(connection_id);
+                    return;
+                };
+                let address = endpoint.get_remote_address();
+                self.engine
+                    .handle_connected(peer_id, connection_id, route, key, address, now);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -47,8 +52,8 @@ impl EventLoop {
                 peer_id,
                 error,
             } => {
-                if let Some(key) = self.dials.remove(&connection_id) {
-                    self.dial_failed(key, peer_id, &error, now);
+                if let Some((key, address)) = self.dials.remove(&connection_id) {
+                    self.dial_failed(key, peer_id, &address, &error, now);
                 }
             }
             SwarmEvent::NewListenAddr { listener_id, address } => self.on_listen_address(listener_id, address),
@@ -145,10 +150,6 @@ impl EventLoop {
             Err(error) => RelayFailure::Refused(error.to_string()),
         };
         self.engine.handle_listener_closed(relay, reason, now);
-    }
-
-    fn route_of(&self, endpoint: &ConnectedPoint) -> Route {
-        Route::of(endpoint)
     }
 }
 

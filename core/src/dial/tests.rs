@@ -1,0 +1,554 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+use super::{
+    dialer::InFlight,
+    plan::PageScheme,
+    testing::{ids, parse},
+    *,
+};
+use crate::{
+    node::{Event, Reach},
+    now::Now,
+    reservation::HeldRelay,
+};
+
+/// Ids: 0 and 2.. peers, 1 the local one unless a test says otherwise; the last is our relay.
+struct World {
+    dialer: Dialer,
+    ids: Vec<PeerId>,
+    now: Now,
+}
+
+#[derive(Default)]
+struct Did {
+    dials: Vec<(AttemptId, PeerId, Multiaddr)>,
+    closes: Vec<(PeerId, ConnectionId)>,
+    reports: Vec<Event>,
+}
+
+impl World {
+    fn new(local: usize, peers: u8, seed: u64) -> Self {
+        let ids = ids(peers + 1);
+        let vantage = Vantage::Page {
+            scheme: PageScheme::Http,
+            scope: Scope::Public,
+        };
+        let config = DialConfig {
+            vantage,
+            ..DialConfig::default()
+        };
+        let dialer = Dialer::new(ids[local], config, SmallRng::seed_from_u64(seed));
+        let mut world = Self {
+            dialer,
+            ids,
+            now: Now::default(),
+        };
+        let held = world.held();
+        world.dialer.handle_relays(&held, world.now);
+        world
+    }
+
+    fn relay(&self) -> PeerId {
+        *self.ids.last().unwrap()
+    }
+
+    fn held(&self) -> Vec<HeldRelay> {
+        vec![HeldRelay {
+            peer: self.relay(),
+            address: parse("/ip4/192.0.2.10/tcp/80/ws", &[]),
+        }]
+    }
+
+    fn circuit(&self) -> Route {
+        Route::Circuit { relay: self.relay() }
+    }
+
+    fn hear(&mut self, peer: usize) {
+        let last = self.ids.len() - 1;
+        let text = format!("/ip4/192.0.2.10/tcp/80/ws/p2p/<{last}>/p2p-circuit/p2p/<{peer}>");
+        let address = parse(&text, &self.ids);
+        self.dialer.handle_candidate(self.ids[peer], &[address], self.now);
+    }
+
+    fn pass(&mut self, by: Duration) {
+        self.now = self.now.after(by);
+        self.dialer.handle_timeout(self.now);
+    }
+
+    fn did(&mut self) -> Did {
+        let mut did = Did::default();
+        while let Some(action) = self.dialer.poll_action() {
+            match action {
+                DialAction::Dial { attempt, peer, address } => did.dials.push((attempt, peer, address)),
+                DialAction::Close { peer, connection } => did.closes.push((peer, connection)),
+                DialAction::Report(event) => did.reports.push(event),
+            }
+        }
+        did
+    }
+
+    /// Lets time pass up to `limit`, and says when the next dial came.
+    fn next_dial(&mut self, limit: Duration) -> Option<(Duration, AttemptId)> {
+        let start = self.now.mono;
+        while let Some(at) = self
+            .dialer
+            .poll_timeout()
+            .filter(|at| at.saturating_sub(start) <= limit)
+        {
+            self.pass(at.saturating_sub(self.now.mono));
+            if let Some((attempt, ..)) = self.did().dials.first() {
+                return Some((self.now.mono - start, *attempt));
+            }
+        }
+        None
+    }
+}
+
+fn id(number: usize) -> ConnectionId {
+    ConnectionId::new_unchecked(number)
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_lower_id_dials_at_once_and_the_higher_after_five_seconds() {
+    let mut lower = World::new(0, 2, 1);
+    lower.hear(1);
+    assert_eq!(lower.did().dials.len(), 1);
+    let mut higher = World::new(1, 2, 1);
+    higher.hear(0);
+    assert!(higher.did().dials.is_empty());
+    assert_eq!(higher.next_dial(seconds(60)).unwrap().0, HIGHER_WAITS);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn when_the_lower_got_through_the_higher_does_not_dial() {
+    let mut world = World::new(1, 2, 1);
+    world.hear(0);
+    world
+        .dialer
+        .handle_connected(world.ids[0], id(1), world.circuit(), Role::Listener, world.now);
+    let route = Some(world.circuit());
+    assert_eq!(
+        world.did().reports,
+        [Event::RouteChanged {
+            peer: world.ids[0],
+            route
+        }]
+    );
+    assert_eq!(world.next_dial(seconds(3600)), None);
+    assert_eq!(world.dialer.best(world.ids[0]), Some((id(1), world.circuit())));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_same_announcement_again_changes_nothing() {
+    let mut world = World::new(0, 2, 1);
+    world.hear(1);
+    let (attempt, ..) = world.did().dials[0];
+    world
+        .dialer
+        .handle_attempt_failed(attempt, DialFailure::NoReservation, world.now);
+    let due = world.dialer.poll_timeout();
+    world.hear(1);
+    assert_eq!(world.dialer.poll_timeout(), due);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn failed_attempts_back_off_to_ten_minutes_keep_their_reason_and_a_nudge_resets_them() {
+    let mut world = World::new(0, 2, 3);
+    world.hear(1);
+    let (mut attempt, ..) = world.did().dials[0];
+    let mut waits = Vec::new();
+    for _ in 0..14 {
+        world
+            .dialer
+            .handle_attempt_failed(attempt, DialFailure::NoReservation, world.now);
+        let peer = world.ids[1];
+        let failed = Event::AttemptFailed {
+            peer,
+            attempt,
+            reason: DialFailure::NoReservation,
+        };
+        assert_eq!(world.did().reports, [failed]);
+        let (wait, next) = world.next_dial(seconds(601)).unwrap();
+        waits.push(wait);
+        attempt = next;
+    }
+    assert!(
+        waits[0] <= seconds(1) && *waits.last().unwrap() >= seconds(300),
+        "{waits:?}"
+    );
+    world
+        .dialer
+        .handle_attempt_failed(attempt, DialFailure::NoReservation, world.now);
+    world.now = world.now.after(seconds(2));
+    world.dialer.handle_nudge(world.now);
+    assert_eq!(world.did().dials.len(), 1);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_connection_lost_without_goodbye_is_dialled_again_within_a_second() {
+    for seed in 0..20 {
+        let mut world = World::new(0, 2, seed);
+        world.hear(1);
+        world.did();
+        let peer = world.ids[1];
+        world
+            .dialer
+            .handle_connected(peer, id(1), world.circuit(), Role::Dialer, world.now);
+        world.pass(seconds(30));
+        world.dialer.handle_alive(peer, id(1), world.now);
+        world
+            .dialer
+            .handle_disconnected(peer, id(1), Disconnection::Lost, world.now);
+        assert!(world.did().reports.contains(&Event::RouteChanged { peer, route: None }));
+        let (wait, _) = world.next_dial(seconds(60)).unwrap();
+        assert!(
+            Duration::from_millis(500) <= wait && wait <= seconds(1),
+            "seed {seed}: {wait:?}"
+        );
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_peer_that_hangs_up_at_once_is_not_pestered() {
+    let mut world = World::new(0, 2, 1);
+    world.hear(1);
+    world.did();
+    let peer = world.ids[1];
+    let mut dials = 0;
+    while world.now.mono < seconds(3600) {
+        dials += 1;
+        world
+            .dialer
+            .handle_connected(peer, id(dials), world.circuit(), Role::Dialer, world.now);
+        world
+            .dialer
+            .handle_disconnected(peer, id(dials), Disconnection::Clean, world.now);
+        world.next_dial(seconds(700)).unwrap();
+    }
+    assert!(dials < 30, "{dials} in an hour");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn of_a_small_crowd_all_are_dialled_and_of_a_large_one_six_the_same_for_every_order() {
+    let dialled = |count: usize, order: &dyn Fn(usize) -> usize| {
+        let mut world = World::new(0, 60, 1);
+        let mut dialled = BTreeSet::new();
+        for peer in (0..count).map(order) {
+            world.hear(1 + peer);
+        }
+        loop {
+            let dials = world.did().dials;
+            if dials.is_empty() {
+                break;
+            }
+            for (_, peer, _) in dials {
+                dialled.insert(peer);
+                let connection = id(dialled.len());
+                world
+                    .dialer
+                    .handle_connected(peer, connection, world.circuit(), Role::Dialer, world.now);
+            }
+        }
+        (dialled, world.dialer.chosen)
+    };
+    let (all, _) = dialled(SMALL_CROWD, &|peer| peer);
+    assert_eq!(all.len(), SMALL_CROWD);
+    let (some, chosen) = dialled(50, &|peer| peer);
+    assert_eq!(chosen.len(), CHOSEN_OF_MANY);
+    assert!(some.is_superset(&chosen));
+    let (_, other_order) = dialled(50, &|peer| 49 - peer);
+    assert_eq!(chosen, other_order);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_twenty_fifth_peer_that_dials_us_unasked_is_closed_and_one_the_user_opens_is_not() {
+    let mut world = World::new(0, 60, 1);
+    for peer in 1..=MAX_ACCEPTED {
+        world
+            .dialer
+            .handle_connected(world.ids[peer], id(peer), world.circuit(), Role::Listener, world.now);
+    }
+    assert!(world.did().closes.is_empty());
+    let (next, opened) = (world.ids[40], world.ids[41]);
+    world
+        .dialer
+        .handle_connected(next, id(90), world.circuit(), Role::Listener, world.now);
+    assert_eq!(world.did().closes, [(next, id(90))]);
+    assert!(!world.dialer.is_connected(next));
+    world.dialer.handle_opened(opened, Reach::PreferDirect, world.now);
+    assert_eq!(
+        world.did().dials.len(),
+        1,
+        "through our relay, although it announced nothing"
+    );
+    world
+        .dialer
+        .handle_connected(opened, id(91), world.circuit(), Role::Listener, world.now);
+    assert!(world.did().closes.is_empty());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn no_more_than_four_attempts_run_through_one_relay_and_the_next_starts_when_one_ends() {
+    let mut world = World::new(0, 20, 1);
+    for peer in 1..=8 {
+        world.hear(peer);
+    }
+    let dials = world.did().dials;
+    assert_eq!(dials.len(), MAX_IN_FLIGHT_PER_RELAY);
+    world
+        .dialer
+        .handle_opened(world.ids[15], Reach::PreferDirect, world.now);
+    assert!(world.did().dials.is_empty());
+    world
+        .dialer
+        .handle_attempt_failed(dials[0].0, DialFailure::TimedOut, world.now);
+    let next = world.did().dials;
+    assert_eq!(
+        next.iter().map(|(_, peer, _)| *peer).collect::<Vec<_>>(),
+        [world.ids[15]],
+        "the user's first"
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn an_attempt_of_which_nothing_is_heard_fails_by_itself() {
+    let mut world = World::new(0, 2, 1);
+    world.hear(1);
+    let (attempt, peer, _) = world.did().dials[0].clone();
+    world.pass(ATTEMPT_TIMEOUT);
+    assert_eq!(
+        world.did().reports[0],
+        Event::AttemptFailed {
+            peer,
+            attempt,
+            reason: DialFailure::TimedOut
+        }
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_peer_without_a_usable_address_is_said_once_and_dialled_when_a_relay_comes() {
+    let mut world = World::new(0, 2, 1);
+    world.dialer.handle_relays(&[], world.now);
+    world.hear(1);
+    let told = |did: &Did| {
+        let unusable = |event: &&Event| {
+            matches!(
+                event,
+                Event::AttemptFailed {
+                    reason: DialFailure::NoUsableAddress,
+                    ..
+                }
+            )
+        };
+        did.reports.iter().filter(unusable).count()
+    };
+    // The relay at that address is a foreign one now, and nobody answers there.
+    let first = world.did();
+    world
+        .dialer
+        .handle_attempt_failed(first.dials[0].0, DialFailure::TimedOut, world.now);
+    let mut count = 0;
+    for _ in 0..50 {
+        world.pass(seconds(5));
+        let did = world.did();
+        assert!(did.dials.is_empty());
+        count += told(&did);
+    }
+    assert_eq!(count, 1);
+    let held = world.held();
+    world.dialer.handle_relays(&held, world.now);
+    assert!(world.next_dial(SPREAD).is_some());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn with_webrtc_a_circuit_is_upgraded_and_then_closed_by_the_side_that_dialled_it() {
+    let mut world = World::new(0, 2, 1);
+    world.dialer.config.webrtc = Rungs::WebRtcAndCircuit;
+    let peer = world.ids[1];
+    let circuit = "/p2p/<2>/p2p-circuit/p2p/<1>";
+    let webrtc = "/p2p/<2>/p2p-circuit/webrtc/p2p/<1>";
+    let announced = [parse(circuit, &world.ids), parse(webrtc, &world.ids)];
+    world.dialer.handle_candidate(peer, &announced, world.now);
+    let (first, _, address) = world.did().dials[0].clone();
+    assert!(address.to_string().contains("webrtc"));
+    world
+        .dialer
+        .handle_attempt_failed(first, DialFailure::TimedOut, world.now);
+    assert_eq!(world.did().dials.len(), 1, "then the circuit");
+    world
+        .dialer
+        .handle_connected(peer, id(1), world.circuit(), Role::Dialer, world.now);
+    let (wait, _) = world.next_dial(seconds(60)).unwrap();
+    assert!(wait <= seconds(1));
+    world
+        .dialer
+        .handle_connected(peer, id(2), Route::WebRtc, Role::Dialer, world.now);
+    world.pass(seconds(60));
+    assert!(world.did().closes.is_empty());
+    world.dialer.handle_alive(peer, id(2), world.now);
+    assert_eq!(world.did().closes, [(peer, id(1))]);
+    assert_eq!(world.dialer.best(peer), Some((id(2), Route::WebRtc)));
+}
+
+/// Arbitrary events in arbitrary order, hostile announcements among them.
+#[wasm_bindgen_test(unsupported = test)]
+fn whatever_happens_the_limits_hold_and_who_is_wanted_is_tried_again() {
+    for seed in 0..60 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut world = World::new(3, 24, seed);
+        let mut running: BTreeMap<AttemptId, (PeerId, Multiaddr)> = BTreeMap::new();
+        let mut open: BTreeMap<ConnectionId, PeerId> = BTreeMap::new();
+        let mut next_connection = 0;
+        let mut foreign_dials: Vec<(Duration, String)> = Vec::new();
+        for step in 0..600 {
+            let at = rng.random_range(0..24);
+            let peer = world.ids[at];
+            match rng.random_range(0..14) {
+                0..=2 => world.hear(at),
+                3 | 4 => {
+                    let host = rng.random_range(0..40);
+                    let through = rng.random_range(0..24);
+                    let text = [
+                        format!("/ip4/198.51.100.{host}/tcp/80/ws/p2p/<{through}>/p2p-circuit/p2p/<{at}>"),
+                        format!("/ip4/10.0.0.{host}/tcp/80/ws/p2p/<{through}>/p2p-circuit/p2p/<{at}>"),
+                        format!("/ip4/127.0.0.1/tcp/{}/p2p/<{at}>", host + 1),
+                        format!("/dns/victim{host}.example/tcp/80/ws/p2p/<{through}>/p2p-circuit"),
+                        format!("/ip4/198.51.100.{host}/tcp/80/ws/p2p/<{at}>"),
+                    ];
+                    let addrs: Vec<_> = text.iter().map(|text| parse(text, &world.ids)).collect();
+                    world.dialer.handle_candidate(peer, &addrs, world.now);
+                }
+                5 => world.dialer.handle_forgotten(peer, world.now),
+                6 => {
+                    let held = if rng.random_bool(0.8) { world.held() } else { Vec::new() };
+                    world.dialer.handle_relays(&held, world.now);
+                }
+                7 => {
+                    next_connection += 1;
+                    let (connection, circuit) = (id(next_connection), world.circuit());
+                    if peer != world.ids[3] {
+                        open.insert(connection, peer);
+                        world
+                            .dialer
+                            .handle_connected(peer, connection, circuit, Role::Listener, world.now);
+                    }
+                }
+                8 => {
+                    if let Some((connection, peer)) = open.pop_first() {
+                        let how = if rng.random_bool(0.5) {
+                            Disconnection::Lost
+                        } else {
+                            Disconnection::Clean
+                        };
+                        world.dialer.handle_disconnected(peer, connection, how, world.now);
+                    }
+                }
+                9 => {
+                    if let Some((connection, peer)) = open.last_key_value() {
+                        world.dialer.handle_alive(*peer, *connection, world.now);
+                    }
+                }
+                10 => {
+                    if let Some((attempt, _)) = running.pop_first() {
+                        world
+                            .dialer
+                            .handle_attempt_failed(attempt, DialFailure::TimedOut, world.now);
+                    }
+                }
+                11 => {
+                    if let Some((_, (peer, address))) = running.pop_first() {
+                        next_connection += 1;
+                        let endpoint = libp2p::core::ConnectedPoint::Dialer {
+                            address,
+                            role_override: libp2p::core::Endpoint::Dialer,
+                            port_use: libp2p::core::transport::PortUse::Reuse,
+                        };
+                        let route = Route::of(&endpoint, &[]).unwrap();
+                        open.insert(id(next_connection), peer);
+                        world
+                            .dialer
+                            .handle_connected(peer, id(next_connection), route, Role::Dialer, world.now);
+                    }
+                }
+                12 => world.dialer.handle_nudge(world.now),
+                _ => world.pass(Duration::from_millis(rng.random_range(0..20_000))),
+            }
+            let did = world.did();
+            for event in &did.reports {
+                if let Event::AttemptFailed { attempt, .. } = event {
+                    running.remove(attempt);
+                }
+            }
+            for (attempt, peer, address) in did.dials {
+                let text = address.to_string();
+                assert!(text.contains("/p2p-circuit/"), "seed {seed}, step {step}: {text}");
+                assert!(text.ends_with(&peer.to_string()), "seed {seed}, step {step}: {text}");
+                let ours = text.starts_with("/ip4/192.0.2.10/tcp/80/ws/");
+                assert!(
+                    ours || text.starts_with("/ip4/198.51.100."),
+                    "seed {seed}, step {step}: {text}"
+                );
+                if !ours {
+                    let host = text.split('/').nth(2).unwrap().to_owned();
+                    foreign_dials.push((world.now.mono, host));
+                }
+                running.insert(attempt, (peer, address));
+            }
+            for relay in &world.ids {
+                let through = |attempt: &&InFlight| attempt.through.relay() == Some(*relay);
+                let count = world.dialer.in_flight.values().filter(through).count();
+                assert!(count <= MAX_IN_FLIGHT_PER_RELAY, "seed {seed}, step {step}");
+            }
+            let recent = foreign_dials
+                .iter()
+                .filter(|(at, _)| world.now.mono - *at < foreign::BUDGET_WINDOW);
+            let hosts: BTreeSet<&String> = recent.map(|(_, host)| host).collect();
+            assert!(
+                hosts.len() <= foreign::MAX_FOREIGN_HOSTS + 1,
+                "seed {seed}, step {step}: {hosts:?}"
+            );
+            assert!(
+                world.dialer.foreign.in_use() <= foreign::MAX_FOREIGN_RELAYS,
+                "seed {seed}, step {step}"
+            );
+            for (connection_peer, connection) in did.closes {
+                if let Some(peer) = open.remove(&connection) {
+                    assert_eq!(peer, connection_peer);
+                    world
+                        .dialer
+                        .handle_disconnected(peer, connection, Disconnection::Clean, world.now);
+                }
+            }
+            world.did();
+            let timeout = world.dialer.poll_timeout();
+            assert!(
+                timeout.is_none_or(|at| at > world.now.mono),
+                "seed {seed}, step {step}: a timeout in the past"
+            );
+        }
+        // Quiet again, the relay is there: whoever is announced and not connected is dialled within the longest wait.
+        let held = world.held();
+        world.dialer.handle_relays(&held, world.now);
+        world.hear(5);
+        let target = world.ids[5];
+        let mut tried = world.dialer.interest(target).is_none() || world.dialer.is_connected(target);
+        for _ in 0..400 {
+            for (attempt, peer, _) in world.did().dials {
+                tried |= peer == target;
+                world
+                    .dialer
+                    .handle_attempt_failed(attempt, DialFailure::NoReservation, world.now);
+            }
+            world.pass(seconds(2));
+        }
+        assert!(tried, "seed {seed}");
+    }
+}
