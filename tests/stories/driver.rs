@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use peerway_tests::{
     browser::{Browser, Kind, ProtocolEvents},
     netns::{Lab, Place},
     page::{Page, chat_both_ways},
+    relay::Relay,
 };
 
 /// Holds to the contract of test ids, and lets two tabs of one browser talk through `BroadcastChannel`.
@@ -139,5 +141,23 @@ async fn when_a_browser_runs_on_a_host_of_a_lab_it_is_driven_from_here() -> anyh
     outside.open(&url).await?.reserved().await?;
     let events = outside.protocol_events().await?;
     assert!(events.iter().any(|event| event["method"] == "Network.responseReceived"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_relay_is_killed_it_comes_back_where_it_was_as_who_it_was() -> anyhow::Result<()> {
+    let mut relay = Relay::start().await?;
+    let (url, before) = (relay.url(), relay.info().await?);
+    relay.crash()?;
+    assert!(relay.info().await.is_err(), "nobody answers");
+    relay.restart().await?;
+    let after = relay.info().await?;
+    assert_eq!((relay.url(), after.peer_id), (url, before.peer_id));
+    let hash = |addrs: &[Multiaddr]| {
+        let mut parts = addrs.iter().flat_map(|address| address.iter().map(Protocol::acquire));
+        parts.find(|part| matches!(part, Protocol::Certhash(_)))
+    };
+    assert_eq!(hash(&after.addrs), hash(&before.addrs), "its certificate survived");
+    assert!(hash(&after.addrs).is_some(), "{:?}", after.addrs);
     Ok(())
 }
