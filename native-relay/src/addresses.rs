@@ -137,10 +137,9 @@ pub(crate) fn page_hosts(exposure: Exposure, bound: &[SocketAddr], interfaces: &
     // A page on loopback needs no explanation and works for whoever started the relay; what others open comes after.
     hosts.sort_by_key(|host| (!host.ip().is_loopback(), scope_of(host.ip()), !host.is_ipv4()));
     hosts.dedup();
-    let loopbacks = hosts.iter().take_while(|host| host.ip().is_loopback()).count();
     // One way to say "this host" is enough.
-    hosts.drain(1..loopbacks.max(1));
-    hosts
+    let others = hosts.iter().skip(1).skip_while(|host| host.ip().is_loopback()).copied();
+    hosts.first().copied().into_iter().chain(others).collect()
 }
 
 fn expand(listening: &Listening, exposure: Exposure, interfaces: &[Interface]) -> Vec<(IpAddr, Multiaddr)> {

@@ -69,9 +69,11 @@ fn accepts(headers: &HeaderMap, coding: &str) -> bool {
 
 fn brotli(plain: &[u8]) -> Option<Bytes> {
     let mut compressed = Vec::new();
-    let mut parameters = brotli::enc::BrotliEncoderParams::default();
-    parameters.quality = BROTLI_QUALITY;
-    parameters.lgwin = BROTLI_WINDOW_BITS;
+    let parameters = brotli::enc::BrotliEncoderParams {
+        quality: BROTLI_QUALITY,
+        lgwin: BROTLI_WINDOW_BITS,
+        ..Default::default()
+    };
     brotli::BrotliCompress(&mut &*plain, &mut compressed, &parameters).ok()?;
     smaller(compressed, plain)
 }
