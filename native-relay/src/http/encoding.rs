@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 /// Files smaller than this travel in one packet anyhow.
 const WORTHWHILE_BYTES: usize = 1_024;
-const BROTLI_QUALITY: i32 = 5;
+const BROTLI_QUALITY: i32 = 9;
 const BROTLI_WINDOW_BITS: i32 = 22;
 const GZIP_LEVEL: u32 = 6;
 
