@@ -122,11 +122,11 @@ pub(crate) fn notice(kind: &NoticeKind) -> Words {
         NoticeKind::Identity(origin) => identity(origin),
         NoticeKind::Parameter(error) => words(
             format!("A relay in this page's URL cannot be used: {error}."),
-            "Correct the part after “?relay=”, for example /ip4/192.0.2.1/tcp/8080/ws, and load the page again.",
+            "Correct the part after “?relay=” and load the page again.",
         ),
         NoticeKind::Room(error) => words(
             format!("The room in this page's URL cannot be one: {error}."),
-            "You are in the room you were in before.",
+            "You are in the room shown below instead.",
         ),
         NoticeKind::Clock(skew) => {
             let (minutes, direction) = match skew {
