@@ -47,12 +47,9 @@ pub(crate) fn relay_label(standing: &RelayStanding) -> &'static str {
 /// What to say about the relay beyond the label; `None` while all is well.
 pub(crate) fn relay_trouble(standing: &RelayStanding) -> Option<Words> {
     match standing {
-        RelayStanding::Looking => None,
+        // Each malformed address has a notice of its own.
+        RelayStanding::Looking | RelayStanding::NoneUsable => None,
         RelayStanding::Unknown(failure) => Some(source_failure(failure)),
-        RelayStanding::NoneUsable => Some(words(
-            "None of the relay addresses in this page's URL can be used.",
-            "Correct the part after “?relay=” and load the page again.",
-        )),
         RelayStanding::Known { status, .. } => match status {
             RelayStatus::Connecting | RelayStatus::Reserved => None,
             RelayStatus::Lost | RelayStatus::Refused => Some(
