@@ -189,7 +189,7 @@ pub(crate) fn route_reason(row: &PeerRow) -> String {
         (Some(Route::Direct), None) => "A direct connection: no relay in between.".to_owned(),
         (Some(Route::Circuit { .. }), None) => match failure {
             Some(failure) => format!("Through the relay, because {}.", dial_failure(failure)),
-            None => "Through the relay, which passes it on but cannot read it.".to_owned(),
+            None => "Through the relay, which carries the connection.".to_owned(),
         },
         (None, None) => match failure {
             Some(failure) => format!("Not connected: {}. It is tried again.", dial_failure(failure)),
