@@ -1,1 +1,50 @@
-//! x
+//! The public relay: lets peers that know nothing of each other meet.
+//!
+//! It carries circuits (circuit relay v2) over TCP, QUIC, WebSocket and WebRTC-direct, spreads announcements and the
+//! messages of shared rooms by gossip, and serves the page. It never reads what a circuit carries.
+//!
+//! `config` → `listeners` and `acceptor` → `limits` → `behaviour` → `event_loop`, which asks `discovery` and `rooms` what
+//! to forward; `http` answers what is not libp2p.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), native_relay::StartError> {
+//! let relay = native_relay::Relay::start(native_relay::Config::ephemeral("data".into())).await?;
+//! println!("{}", relay.page_urls()[0]);
+//! relay.shutdown().await;
+//! # Ok(()) }
+//! ```
+
+#![warn(missing_docs)]
+
+mod acceptor;
+mod addresses;
+mod behaviour;
+mod config;
+mod discovery;
+mod event_loop;
+mod http;
+mod identity;
+mod limits;
+mod listeners;
+mod relay;
+mod rooms;
+
+pub use self::{
+    config::{
+        Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_TCP_PORT,
+        DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, MAX_EXTERNAL_ADDRESSES,
+    },
+    event_loop::Status,
+    http::PageError,
+    identity::IdentityError,
+    listeners::{Endpoint, EndpointError},
+    relay::{Relay, StartError},
+};
+
+/// Where a relay is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    Stopping,
+}

@@ -99,7 +99,7 @@ impl EventLoop {
             self.engine.handle_wake(now);
         }
         self.engine.handle_timeout(now);
-        self.view.handle_timeout(now);
+        let _ = self.view.handle_timeout(now);
         self.waiting.handle_timeout(now);
     }
 
@@ -156,7 +156,7 @@ impl EventLoop {
                 snapshots.send_request(&relay, SnapshotRequest::default());
             }
             Action::Report(event) => {
-                self.view.apply(&event, now);
+                let _ = self.view.apply(&event, now);
                 self.waiting.handle_event(&event, self.engine.dialer());
                 self.events.send(event);
             }

@@ -391,7 +391,7 @@ impl Network {
                 }
                 Action::Report(event) => {
                     let now = self.now;
-                    self.nodes[node.0].view.apply(&event, now);
+                    let _ = self.nodes[node.0].view.apply(&event, now);
                     self.nodes[node.0].events.push(event);
                 }
             }

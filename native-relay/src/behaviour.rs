@@ -1,0 +1,108 @@
+//! What the relay does in its swarm, and how each part is set up.
+//!
+//! Decides nothing at run time: [`crate::event_loop`] reacts to what happens here.
+
+use std::time::Duration;
+
+use libp2p::{
+    connection_limits,
+    gossipsub::{self, TopicHash, TopicSubscriptionFilter},
+    identify,
+    identity::Keypair,
+    ping, relay,
+    request_response::ProtocolSupport,
+    swarm::NetworkBehaviour,
+};
+use peerway_core::{
+    behaviours::{GossipGate, OlderConnections, Snapshots, message_id, snapshots},
+    protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
+};
+
+use crate::{limits, rooms};
+
+/// How wide a mesh the relay keeps: every peer it can have. With gossipsub's 12 the 13th page of a relay would be off
+/// its mesh and miss most of what it forwards.
+const MESH: usize = 5_000;
+/// Messages that wait for one slow peer. Beyond it, they are dropped for that peer.
+const QUEUED_MESSAGES_PER_PEER: usize = 512;
+/// The largest gossip message: an announcement of a stock js-libp2p peer has 3 KB, ours at most 2.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// Topics that one peer may have, and may name in one hello. (Stock rust-libp2p peers ignore a hello of more than 100
+/// topics whole: a relay that follows more rooms than that says so in a message that such peers do not understand.)
+const MAX_TOPICS_PER_PEER: usize = 1_024;
+const PING: Duration = Duration::from_secs(10);
+
+/// Gossip, as far as the relay takes part in it.
+pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTopics>>;
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    // First: it refuses a connection before anything else spends something on it.
+    limits: connection_limits::Behaviour,
+    relay: relay::Behaviour,
+    pub(crate) snapshots: Snapshots,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    // Last, as it wants to be: nothing may deny a connection that it has admitted.
+    pub(crate) gossip: Gossip,
+}
+
+impl Behaviour {
+    pub(crate) fn new(keys: &Keypair, gate: &limits::ReservationGate) -> Self {
+        let local = keys.public().to_peer_id();
+        Self {
+            limits: connection_limits::Behaviour::new(limits::connections()),
+            relay: relay::Behaviour::new(local, limits::relay(gate)),
+            snapshots: snapshots(ProtocolSupport::Inbound),
+            identify: identify::Behaviour::new(
+                identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())
+                    .with_agent_version(RELAY_AGENT_VERSION.to_owned())
+                    // Clients get the addresses that are meant for them, not every interface of this host.
+                    .with_hide_listen_addrs(true)
+                    .with_cache_size(0),
+            ),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
+            gossip: gossip(keys),
+        }
+    }
+}
+
+fn gossip(keys: &Keypair) -> Gossip {
+    let config = gossipsub::ConfigBuilder::default()
+        .mesh_outbound_min(0)
+        .mesh_n_low(MESH)
+        .mesh_n(MESH)
+        .mesh_n_high(MESH)
+        .heartbeat_initial_delay(Duration::from_millis(100))
+        .heartbeat_interval(Duration::from_secs(1))
+        .connection_handler_queue_len(QUEUED_MESSAGES_PER_PEER)
+        .flood_publish(true)
+        .validate_messages()
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        .max_transmit_size(MAX_MESSAGE_BYTES)
+        .message_id_fn(message_id)
+        .build()
+        .expect("the parameters are constants in the order that gossipsub wants");
+    let authenticity = gossipsub::MessageAuthenticity::Signed(keys.clone());
+    let gossip = gossipsub::Behaviour::new_with_subscription_filter(authenticity, config, topics())
+        .expect("strict validation and signing go together");
+    // Circuits go to whichever connection of a peer comes first in a map: there must be one, the one that lives.
+    GossipGate::new(gossip, OlderConnections::Close)
+}
+
+/// Which topics a peer may have in our memory: discovery and rooms. Others are left out, the rest of the hello counts.
+pub(crate) struct OurTopics;
+
+impl TopicSubscriptionFilter for OurTopics {
+    fn can_subscribe(&mut self, topic: &TopicHash) -> bool {
+        topic.as_str() == DISCOVERY_TOPIC || rooms::is_room(topic)
+    }
+}
+
+fn topics() -> gossipsub::MaxCountSubscriptionFilter<OurTopics> {
+    gossipsub::MaxCountSubscriptionFilter {
+        filter: OurTopics,
+        max_subscribed_topics: MAX_TOPICS_PER_PEER,
+        max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
+    }
+}

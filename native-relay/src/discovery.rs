@@ -1,0 +1,182 @@
+//! Whether the relay forwards a gossip message, and what it remembers of discovery for newcomers.
+//!
+//! Never dials and never changes a message: what is forwarded is what its source signed. A message that breaks the rules
+//! is rejected; one that is merely old is ignored, because honest peers repeat what they have not seen before.
+
+use std::time::Duration;
+
+use libp2p::{
+    PeerId,
+    gossipsub::{Message, MessageAcceptance, TopicHash},
+};
+use peerway_core::{
+    announcement::Announcement,
+    now::Now,
+    protocol::DISCOVERY_TOPIC,
+    snapshot::{RecentAnnouncements, Recorded, Snapshot},
+};
+
+use crate::rooms;
+
+/// The largest room message that is forwarded: 4 KiB of text, escaped, and what is around it.
+const MAX_ROOM_MESSAGE_BYTES: usize = 12 * 1024;
+
+/// How long one answer is given again, unless something was announced meanwhile: ages in it are in seconds.
+const ANSWER_KEPT: Duration = Duration::from_secs(1);
+
+/// What was heard on the discovery topic.
+#[derive(Default)]
+pub(crate) struct Discovery {
+    recent: RecentAnnouncements,
+    /// The last answer and when it was made, on [`Now::mono`].
+    answer: Option<(Duration, Snapshot)>,
+}
+
+impl Discovery {
+    /// A message arrived whose signature is good, on a topic that we follow.
+    pub(crate) fn handle_message(&mut self, message: &Message, now: Now) -> MessageAcceptance {
+        if message.topic == topic() {
+            self.on_announcement(message, now)
+        } else if rooms::is_room(&message.topic) && message.data.len() <= MAX_ROOM_MESSAGE_BYTES {
+            MessageAcceptance::Accept
+        } else {
+            MessageAcceptance::Reject
+        }
+    }
+
+    /// The first connection to a peer is up.
+    pub(crate) fn handle_connected(&mut self, peer: PeerId) {
+        self.recent.handle_peer_connected(peer);
+    }
+
+    /// The last connection to a peer is gone.
+    pub(crate) fn handle_disconnected(&mut self, peer: PeerId) {
+        self.recent.handle_peer_disconnected(peer);
+        self.answer = None;
+    }
+
+    /// What to tell a newcomer.
+    pub(crate) fn answer(&mut self, now: Now) -> Snapshot {
+        match &self.answer {
+            Some((made, answer)) if now.mono.saturating_sub(*made) < ANSWER_KEPT => answer.clone(),
+            Some(_) | None => {
+                let answer = self.recent.answer(now);
+                self.answer = Some((now.mono, answer.clone()));
+                answer
+            }
+        }
+    }
+
+    fn on_announcement(&mut self, message: &Message, now: Now) -> MessageAcceptance {
+        let Some(source) = message.source else {
+            return MessageAcceptance::Reject;
+        };
+        let announcement = match Announcement::decode(source, &message.data) {
+            Ok(announcement) => announcement,
+            Err(error) => {
+                tracing::debug!(%source, %error, "not forwarded");
+                return MessageAcceptance::Reject;
+            }
+        };
+        match self
+            .recent
+            .handle_announcement(&announcement, message.sequence_number, now)
+        {
+            Recorded::Kept | Recorded::Dropped => {
+                self.answer = None;
+                MessageAcceptance::Accept
+            }
+            Recorded::Stale => MessageAcceptance::Ignore,
+        }
+    }
+}
+
+/// The discovery topic.
+pub(crate) fn topic() -> TopicHash {
+    TopicHash::from_raw(DISCOVERY_TOPIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(source: PeerId, sequence: u64, topic: TopicHash, data: impl Into<Vec<u8>>) -> Message {
+        Message {
+            source: Some(source),
+            data: data.into(),
+            sequence_number: Some(sequence),
+            topic,
+        }
+    }
+
+    fn announcement(peer: PeerId, relay: PeerId) -> Vec<u8> {
+        let address = format!("/ip4/203.0.113.1/tcp/8080/ws/p2p/{relay}/p2p-circuit/p2p/{peer}")
+            .parse()
+            .unwrap();
+        Announcement::new(peer, [address], None).encode()
+    }
+
+    #[test]
+    fn when_an_announcement_is_good_it_is_forwarded_and_told_to_newcomers() {
+        let (mut discovery, now, peer) = (Discovery::default(), Now::default(), PeerId::random());
+        assert!(discovery.answer(now).is_empty());
+        let said = message(peer, 1, topic(), announcement(peer, PeerId::random()));
+        assert!(matches!(
+            discovery.handle_message(&said, now),
+            MessageAcceptance::Accept
+        ));
+        let told: Vec<_> = discovery
+            .answer(now)
+            .verify()
+            .map(|heard| heard.announcement.peer())
+            .collect();
+        assert_eq!(told, [peer]);
+
+        discovery.handle_disconnected(peer);
+        assert!(discovery.answer(now).is_empty());
+    }
+
+    #[test]
+    fn when_an_announcement_breaks_the_rules_it_is_rejected_and_told_to_nobody() {
+        let (mut discovery, now) = (Discovery::default(), Now::default());
+        let (liar, victim) = (PeerId::random(), PeerId::random());
+        for data in [
+            announcement(victim, PeerId::random()),
+            b"{}".to_vec(),
+            b"\xff\xfe".to_vec(),
+            "[".repeat(8_000).into_bytes(),
+            vec![b' '; 9_000],
+        ] {
+            let said = message(liar, 1, topic(), data);
+            assert!(matches!(
+                discovery.handle_message(&said, now),
+                MessageAcceptance::Reject
+            ));
+        }
+        assert!(discovery.answer(now).is_empty());
+    }
+
+    #[test]
+    fn when_an_announcement_is_replayed_it_is_ignored() {
+        let (mut discovery, now, peer) = (Discovery::default(), Now::default(), PeerId::random());
+        let bytes = announcement(peer, PeerId::random());
+        for (sequence, accepted) in [(5, true), (5, false), (4, false), (6, true)] {
+            let verdict = discovery.handle_message(&message(peer, sequence, topic(), bytes.clone()), now);
+            assert_eq!(matches!(verdict, MessageAcceptance::Accept), accepted, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn when_a_room_message_is_too_large_or_elsewhere_it_is_rejected() {
+        let (mut discovery, now, peer) = (Discovery::default(), Now::default(), PeerId::random());
+        let room = TopicHash::from_raw("peerway/room/1/0123456789abcdef0123456789abcdef");
+        for (topic, bytes, accepted) in [
+            (room.clone(), MAX_ROOM_MESSAGE_BYTES, true),
+            (room, MAX_ROOM_MESSAGE_BYTES + 1, false),
+            (TopicHash::from_raw("elsewhere"), 1, false),
+        ] {
+            let verdict = discovery.handle_message(&message(peer, 1, topic, vec![0xff; bytes]), now);
+            assert_eq!(matches!(verdict, MessageAcceptance::Accept), accepted, "{bytes}");
+        }
+    }
+}

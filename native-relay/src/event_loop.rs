@@ -1,0 +1,323 @@
+//! The only place that touches the swarm and reads the clock: hands events to what decides, does what was decided.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::StreamExt;
+use libp2p::{
+    PeerId, StreamProtocol, Swarm, gossipsub, identify, ping, relay,
+    request_response::{self, Message},
+    swarm::{ConnectionId, SwarmEvent},
+};
+use peerway_core::{
+    now::{Now, UnixMillis},
+    snapshot::{Snapshot, SnapshotRequest},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    Phase,
+    behaviour::{Behaviour, BehaviourEvent},
+    discovery::Discovery,
+    limits::ReservationGate,
+    rooms::{self, Rooms},
+};
+
+/// How long connections get to close when the relay stops.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// The requests that may wait for the loop; whoever asks beyond that waits.
+pub(crate) const MAX_WAITING_REQUESTS: usize = 16;
+
+/// A question to the loop.
+pub(crate) enum Request {
+    Status(oneshot::Sender<Status>),
+}
+
+/// What the relay is doing right now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Peers that are connected.
+    pub connected: usize,
+    /// Peers that hold a reservation.
+    pub reservations: usize,
+    /// For each topic that the relay takes part in, how many peers it forwards to at once.
+    pub mesh: BTreeMap<String, usize>,
+}
+
+pub(crate) struct EventLoop {
+    swarm: Swarm<Behaviour>,
+    gate: ReservationGate,
+    discovery: Discovery,
+    rooms: Rooms,
+    phase: watch::Sender<Phase>,
+    stop: watch::Receiver<Phase>,
+    requests: mpsc::Receiver<Request>,
+    started: Instant,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        gate: ReservationGate,
+        phase: watch::Sender<Phase>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Self {
+        let stop = phase.subscribe();
+        Self {
+            swarm,
+            gate,
+            discovery: Discovery::default(),
+            rooms: Rooms::default(),
+            phase,
+            stop,
+            requests,
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs until the phase is [`Phase::Stopping`], then closes every connection.
+    pub(crate) async fn run(mut self) {
+        self.phase.send_if_modified(|phase| {
+            let starting = *phase == Phase::Starting;
+            *phase = if starting { Phase::Serving } else { *phase };
+            starting
+        });
+        loop {
+            let deadline = self.rooms.poll_timeout().map(|mono| self.started + mono);
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                Some(request) = self.requests.recv() => self.on_request(request),
+                () = sleep_until(deadline) => {}
+                () = stopping(&mut self.stop) => break,
+            }
+            let now = self.now();
+            self.rooms.handle_timeout(now);
+            self.drain();
+        }
+        // Whoever still tries to send something must not keep the process.
+        let _ = timeout(CLOSING, self.close()).await;
+    }
+
+    async fn close(&mut self) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // An error means that it is gone already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        while self.swarm.connected_peers().next().is_some() {
+            self.swarm.select_next_some().await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
+        Now {
+            mono: self.started.elapsed(),
+            wall: UnixMillis(u64::try_from(wall).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.rooms.poll_action() {
+            let gossip = self.swarm.behaviour_mut().gossip.gossip_mut();
+            match action {
+                rooms::Action::Follow(topic) => {
+                    tracing::debug!(%topic, "following a room");
+                    if let Err(error) = gossip.subscribe(&gossipsub::IdentTopic::new(topic.as_str())) {
+                        tracing::warn!(%topic, %error, "cannot follow a room");
+                    }
+                }
+                rooms::Action::Leave(topic) => {
+                    tracing::debug!(%topic, "leaving a room");
+                    gossip.unsubscribe(&gossipsub::IdentTopic::new(topic.as_str()));
+                }
+            }
+        }
+    }
+
+    fn on_request(&self, request: Request) {
+        let Request::Status(answer) = request;
+        let gossip = self.swarm.behaviour().gossip.gossip();
+        let mesh = gossip
+            .topics()
+            .map(|topic| (topic.to_string(), gossip.mesh_peers(topic).count()))
+            .collect();
+        let connected = self.swarm.connected_peers().count();
+        // Whoever asked may have given up.
+        let _ = answer.send(Status {
+            connected,
+            reservations: self.gate.len(),
+            mesh,
+        });
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum, of which most events need no reaction"
+    )]
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                num_established,
+                ..
+            } => {
+                tracing::debug!(%peer_id, %num_established, "connected");
+                self.discovery.handle_connected(peer_id);
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                cause,
+                ..
+            } => {
+                tracing::debug!(%peer_id, ?cause, "disconnected");
+                self.gate.handle_gone(peer_id);
+                self.discovery.handle_disconnected(peer_id);
+                self.rooms.handle_disconnected(peer_id, self.now());
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(%error, "an incoming connection failed");
+            }
+            SwarmEvent::ListenerError { listener_id, error } => {
+                tracing::warn!(%listener_id, %error, "a listener has trouble");
+            }
+            SwarmEvent::ListenerClosed {
+                listener_id, reason, ..
+            } => {
+                tracing::error!(%listener_id, ?reason, "a listener closed");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Relay(event) => self.on_relay_event(event),
+            BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
+            BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),
+            BehaviourEvent::Identify(event) => self.on_identify_event(event),
+            BehaviourEvent::Ping(event) => self.on_ping_event(event),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with deprecated variants")]
+    fn on_relay_event(&mut self, event: relay::Event) {
+        match event {
+            relay::Event::ReservationReqAccepted { src_peer_id, .. } if self.swarm.is_connected(&src_peer_id) => {
+                self.gate.handle_accepted(src_peer_id);
+            }
+            relay::Event::ReservationTimedOut { src_peer_id } => self.gate.handle_gone(src_peer_id),
+            event => tracing::debug!(?event, "relay"),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum")]
+    fn on_gossip_event(&mut self, event: gossipsub::Event) {
+        let now = self.now();
+        match event {
+            gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            } => {
+                let verdict = self.discovery.handle_message(&message, now);
+                let gossip = self.swarm.behaviour_mut().gossip.gossip_mut();
+                gossip.report_message_validation_result(&message_id, &propagation_source, verdict);
+            }
+            gossipsub::Event::Subscribed { peer_id, topic } if self.swarm.is_connected(&peer_id) => {
+                self.rooms.handle_subscribed(peer_id, topic, now);
+            }
+            gossipsub::Event::Unsubscribed { peer_id, topic } => {
+                self.rooms.handle_unsubscribed(peer_id, &topic, now);
+            }
+            event => tracing::trace!(?event, "gossip"),
+        }
+    }
+
+    fn on_snapshot_event(&mut self, event: request_response::Event<SnapshotRequest, Snapshot>) {
+        if let request_response::Event::Message {
+            message: Message::Request { channel, .. },
+            ..
+        } = event
+        {
+            let answer = self.discovery.answer(self.now());
+            // An error means that whoever asked is gone.
+            let _ = self.swarm.behaviour_mut().snapshots.send_response(channel, answer);
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum, of which one event counts"
+    )]
+    fn on_identify_event(&mut self, event: identify::Event) {
+        match event {
+            identify::Event::Received { peer_id, info, .. } if self.swarm.is_connected(&peer_id) => {
+                let kind = kind_of(&info.protocols);
+                tracing::debug!(%peer_id, agent = info.agent_version, ?kind, "identified");
+                self.rooms.handle_identified(peer_id, kind, self.now());
+            }
+            _ => {}
+        }
+    }
+
+    /// ping itself never closes anything.
+    fn on_ping_event(
+        &mut self,
+        ping::Event {
+            peer,
+            connection,
+            result,
+        }: ping::Event,
+    ) {
+        if let Err(error) = result {
+            tracing::debug!(%peer, %error, "no answer to a ping; closing the connection");
+            self.close_connection(connection);
+        }
+    }
+
+    fn close_connection(&mut self, connection: ConnectionId) {
+        // `false` means that it is closed already.
+        let _ = self.swarm.close_connection(connection);
+    }
+}
+
+impl Drop for EventLoop {
+    /// However the loop ends, nobody is sent here any more.
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+}
+
+/// Whoever offers to carry circuits is a relay.
+fn kind_of(protocols: &[StreamProtocol]) -> rooms::Kind {
+    if protocols.contains(&relay::HOP_PROTOCOL_NAME) {
+        rooms::Kind::Relay
+    } else {
+        rooms::Kind::Member
+    }
+}
+
+/// Completes when the phase is [`Phase::Stopping`], or nobody is left to say so.
+pub(crate) async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,136 @@
+//! Which compression a client takes, and the bytes in it.
+//!
+//! gzip as well as brotli: browsers offer brotli to secure origins only, and `http://192.168.…` is not one.
+
+use std::io::Write;
+
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+
+/// Files smaller than this travel in one packet anyhow.
+const WORTHWHILE_BYTES: usize = 1_024;
+const BROTLI_QUALITY: i32 = 5;
+const BROTLI_WINDOW_BITS: i32 = 22;
+const GZIP_LEVEL: u32 = 6;
+
+/// One file in every form that it is served in.
+pub(super) struct Encoded {
+    pub(super) plain: Bytes,
+    pub(super) brotli: Option<Bytes>,
+    pub(super) gzip: Option<Bytes>,
+}
+
+impl Encoded {
+    /// Compresses `plain` if that is worth it.
+    pub(super) fn new(plain: Vec<u8>, compressible: Compressible) -> Self {
+        let plain = Bytes::from(plain);
+        let (brotli, gzip) = match compressible {
+            Compressible::Yes if plain.len() >= WORTHWHILE_BYTES => (brotli(&plain), gzip(&plain)),
+            Compressible::Yes | Compressible::No => (None, None),
+        };
+        Self { plain, brotli, gzip }
+    }
+
+    /// The best form that the client takes, and the name of its `Content-Encoding`.
+    pub(super) fn for_client(&self, headers: &HeaderMap) -> (Bytes, Option<&'static str>) {
+        for (form, name) in [(&self.brotli, "br"), (&self.gzip, "gzip")] {
+            if let Some(bytes) = form
+                && accepts(headers, name)
+            {
+                return (bytes.clone(), Some(name));
+            }
+        }
+        (self.plain.clone(), None)
+    }
+}
+
+/// Whether a kind of file shrinks when compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compressible {
+    /// Text, WebAssembly.
+    Yes,
+    /// Compressed by its format.
+    No,
+}
+
+/// RFC 9110, 12.5.3, without `*`: whoever wants a coding names it.
+fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+    let offers = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    offers.flat_map(|value| value.split(',')).any(|offer| {
+        let mut parts = offer.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(coding));
+        let refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32)));
+        named && !refused
+    })
+}
+
+fn brotli(plain: &[u8]) -> Option<Bytes> {
+    let mut compressed = Vec::new();
+    let mut parameters = brotli::enc::BrotliEncoderParams::default();
+    parameters.quality = BROTLI_QUALITY;
+    parameters.lgwin = BROTLI_WINDOW_BITS;
+    brotli::BrotliCompress(&mut &*plain, &mut compressed, &parameters).ok()?;
+    smaller(compressed, plain)
+}
+
+fn gzip(plain: &[u8]) -> Option<Bytes> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
+    encoder.write_all(plain).ok()?;
+    smaller(encoder.finish().ok()?, plain)
+}
+
+fn smaller(compressed: Vec<u8>, plain: &[u8]) -> Option<Bytes> {
+    (compressed.len() < plain.len()).then(|| compressed.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offering(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn when_a_client_offers_codings_it_gets_the_best_of_them() {
+        let file = Encoded::new(b"peerway ".repeat(1_000), Compressible::Yes);
+        for (offer, expected) in [
+            ("gzip, deflate, br, zstd", Some("br")),
+            ("gzip, deflate", Some("gzip")),
+            ("GZIP;q=0.5", Some("gzip")),
+            ("br;q=0, gzip", Some("gzip")),
+            ("br;q=0.0", None),
+            ("identity", None),
+            ("brotli, gzipped", None),
+            ("", None),
+        ] {
+            assert_eq!(file.for_client(&offering(offer)).1, expected, "{offer}");
+        }
+    }
+
+    #[test]
+    fn when_decompressed_every_form_is_the_file() {
+        let plain = b"peerway ".repeat(1_000);
+        let file = Encoded::new(plain.clone(), Compressible::Yes);
+        let mut from_gzip = Vec::new();
+        let gzip = file.gzip.unwrap();
+        std::io::copy(&mut flate2::read::GzDecoder::new(&*gzip), &mut from_gzip).unwrap();
+        assert_eq!(from_gzip, plain);
+        let mut from_brotli = Vec::new();
+        brotli::BrotliDecompress(&mut &*file.brotli.unwrap(), &mut from_brotli).unwrap();
+        assert_eq!(from_brotli, plain);
+    }
+
+    #[test]
+    fn when_compression_gains_nothing_the_file_stays_plain() {
+        for file in [
+            Encoded::new(vec![7; 5_000], Compressible::No),
+            Encoded::new(vec![7; 10], Compressible::Yes),
+        ] {
+            assert_eq!(file.for_client(&offering("br, gzip")).1, None);
+        }
+    }
+}

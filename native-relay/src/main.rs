@@ -1,0 +1,95 @@
+//! `native-relay`: the command line around [`native_relay::Relay`].
+
+use std::{io::Write, process::ExitCode};
+
+use native_relay::{Config, ConfigError, Relay};
+use tracing_subscriber::EnvFilter;
+
+/// It did not start, or broke.
+const FAILED: u8 = 1;
+/// What was asked for makes no sense.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let config = match Config::from_args(std::env::args_os()) {
+        Ok(config) => config,
+        Err(ConfigError::Shown(text)) => return say(&text),
+        Err(error @ ConfigError::Invalid(_)) => return complain(&error, MISUSED),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, FAILED),
+    };
+    let code = runtime.block_on(run(config));
+    // A compression or a DNS look-up on another thread is not worth waiting for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(config: Config) -> ExitCode {
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return complain(&error, FAILED),
+    };
+    let mut relay = match Relay::start(config).await {
+        Ok(relay) => relay,
+        Err(error) => return complain(&error, FAILED),
+    };
+    tracing::info!(peer = %relay.peer_id(), "this relay");
+    for address in relay.addresses() {
+        tracing::debug!(%address, "announced");
+    }
+    let lines: String = relay.page_urls().iter().map(|url| format!("open {url}\n")).collect();
+    say(&lines);
+
+    tokio::select! {
+        signal = stop => {
+            tracing::info!(signal, "stopping");
+            relay.shutdown().await;
+            ExitCode::SUCCESS
+        }
+        () = relay.failed() => complain(&"the relay broke; the log says why", FAILED),
+    }
+}
+
+/// Completes when the process is asked to end. Listens from the moment it is made.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = &'static str>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
+}
+
+/// Completes when the process is asked to end.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = &'static str>> {
+    Ok(async {
+        // Without a handler nothing can ask us to stop; the system will.
+        let _ = tokio::signal::ctrl_c().await;
+        "Ctrl-C"
+    })
+}
+
+/// Text for whoever reads standard output, which may be nobody.
+fn say(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    ExitCode::SUCCESS
+}
+
+/// One line for whoever started us.
+fn complain(what: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "native-relay: {what}");
+    ExitCode::from(code)
+}

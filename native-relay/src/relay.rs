@@ -1,0 +1,376 @@
+//! From a [`Config`] to a running [`Relay`], and its orderly end.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder, TransportError, gossipsub, multiaddr::Protocol, swarm::SwarmEvent,
+};
+use peerway_core::protocol::DISCOVERY_TOPIC;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    Phase,
+    acceptor::{self, Acceptor},
+    addresses::{self, Interface, Listening, Wanted},
+    behaviour::Behaviour,
+    config::Config,
+    event_loop::{self, EventLoop, Request, Status},
+    http::{self, Facts, Page, PageError},
+    identity::{self, Identity, IdentityError},
+    limits::ReservationGate,
+    listeners::{self, Endpoint, websocket},
+};
+
+/// How long an idle connection is kept: a page that only waits for others must not lose its relay.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long a listener may take to report its address. They are bound by then.
+const LISTENING: Duration = Duration::from_secs(5);
+
+/// A relay that runs in the background of the current tokio runtime, until [`Relay::shutdown`] or until it is dropped.
+#[must_use = "a relay stops when it is dropped"]
+pub struct Relay {
+    peer_id: PeerId,
+    http: Vec<SocketAddr>,
+    page_hosts: Vec<SocketAddr>,
+    listening: Vec<Multiaddr>,
+    addresses: Vec<Multiaddr>,
+    stop: watch::Sender<Phase>,
+    requests: mpsc::Sender<Request>,
+    tasks: Tasks,
+}
+
+/// Why a relay does not start. One line for the user each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its identity cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its page cannot be read.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// Another programme has the port.
+    #[error("port {port} ({kind}) is taken: stop what uses it, or choose another with {flag}")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// TCP or UDP.
+        kind: &'static str,
+        /// What to change it with.
+        flag: &'static str,
+    },
+    /// It cannot listen, for another reason.
+    #[error("cannot listen on {address}: {source} (see {flag})")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What to change it with.
+        flag: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is nothing to announce, and nobody uses a relay without addresses.
+    #[error("no address of this host is {scope}: name one with --external-address, or start without {flag}")]
+    NoAddress {
+        /// What the addresses should be.
+        scope: &'static str,
+        /// What asked for such addresses.
+        flag: &'static str,
+    },
+    /// The network interfaces cannot be listed.
+    #[error("cannot list the network interfaces: {0}")]
+    Interfaces(#[source] io::Error),
+    /// Noise cannot be set up with this identity.
+    #[error("cannot set up encryption: {0}")]
+    Noise(#[from] libp2p::noise::Error),
+}
+
+impl Relay {
+    /// Starts a relay: everything is bound and announced when this returns.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        // Two cryptography providers are in the tree; DTLS panics unless one is chosen. An error means that the
+        // programme around us has chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+
+        let interfaces = interfaces()?;
+        let identity = identity::load_or_make(&config.data_dir)?;
+        let page_dir = config.page.clone();
+        let page = tokio::task::spawn_blocking(move || Page::load(&page_dir));
+
+        let sockets = bind_http(&addresses::http_sockets(&config, &interfaces))?;
+        let http: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let (acceptor, upgrades) = Acceptor::new(sockets);
+        let gate = ReservationGate::default();
+        let mut swarm = swarm(&identity, &gate, websocket::Upgrades::new(http.clone(), upgrades))?;
+        let listening = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
+
+        // Before the first client: a reservation without addresses is worth nothing, and HOP is off without them.
+        let external = addresses::external(&config, &listening, &interfaces);
+        if external.is_empty() {
+            return Err(no_address(&config));
+        }
+        for address in &external {
+            swarm.add_external_address(address.clone());
+        }
+        let topic = gossipsub::IdentTopic::new(DISCOVERY_TOPIC);
+        swarm
+            .behaviour_mut()
+            .gossip
+            .gossip_mut()
+            .subscribe(&topic)
+            .expect("our own filter has the discovery topic");
+
+        let peer_id = *swarm.local_peer_id();
+        let addresses: Vec<_> = external
+            .into_iter()
+            .map(|address| address.with(Protocol::P2p(peer_id)))
+            .collect();
+        let page = page
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let (stop, phase) = watch::channel(Phase::Starting);
+        let (requests, waiting) = mpsc::channel(event_loop::MAX_WAITING_REQUESTS);
+        let facts = Facts {
+            peer: peer_id,
+            addresses: addresses.clone(),
+        };
+        let service = http::router(page, &facts, phase.clone());
+        let event_loop = EventLoop::new(swarm, gate, stop.clone(), waiting);
+        let tasks = Tasks {
+            event_loop: tokio::spawn(event_loop.run()),
+            acceptor: tokio::spawn(acceptor.run(service, phase)),
+        };
+        Ok(Self {
+            peer_id,
+            page_hosts: addresses::page_hosts(config.exposure, &http, &interfaces),
+            http,
+            listening: listening.into_iter().map(|one| one.bound).collect(),
+            addresses,
+            stop,
+            requests,
+            tasks,
+        })
+    }
+
+    /// Who the relay is.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Where the page and WebSocket are served, with the port that was really bound.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http[0]
+    }
+
+    /// Where a browser finds the page, best first.
+    #[must_use]
+    pub fn page_urls(&self) -> Vec<String> {
+        self.page_hosts.iter().map(|host| format!("http://{host}/")).collect()
+    }
+
+    /// What the relay announces: each ends in `/p2p/` and its id.
+    #[must_use]
+    pub fn addresses(&self) -> &[Multiaddr] {
+        &self.addresses
+    }
+
+    /// Where libp2p listens.
+    #[must_use]
+    pub fn listening(&self) -> &[Multiaddr] {
+        &self.listening
+    }
+
+    /// What the relay is doing; `None` if it has stopped.
+    pub async fn status(&self) -> Option<Status> {
+        let (answer, status) = oneshot::channel();
+        self.requests.send(Request::Status(answer)).await.ok()?;
+        status.await.ok()
+    }
+
+    /// Waits until the relay ends although nobody asked it to: something in it broke.
+    pub async fn failed(&mut self) {
+        tokio::select! {
+            _ = &mut self.tasks.event_loop => {}
+            _ = &mut self.tasks.acceptor => {}
+        }
+    }
+
+    /// Accepts nothing more, closes every connection, and returns when that is done.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(Phase::Stopping);
+        // An error means that a task panicked, which has been reported where it happened.
+        let _ = (&mut self.tasks.acceptor).await;
+        let _ = (&mut self.tasks.event_loop).await;
+    }
+}
+
+/// What runs for a relay ends with it.
+struct Tasks {
+    event_loop: JoinHandle<()>,
+    acceptor: JoinHandle<()>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.event_loop.abort();
+        self.acceptor.abort();
+    }
+}
+
+fn swarm(
+    identity: &Identity,
+    gate: &ReservationGate,
+    websockets: websocket::Upgrades,
+) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
+    let transport = listeners::transport(identity, websockets)?;
+    let behaviour = Behaviour::new(&identity.keys, gate);
+    let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();
+    let Ok(builder) = builder.with_other_transport(|_| transport);
+    let Ok(builder) = builder.with_behaviour(|_| behaviour);
+    Ok(builder
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
+        .build())
+}
+
+fn bind_http(sockets: &[(SocketAddr, Wanted)]) -> Result<Vec<TcpListener>, StartError> {
+    let mut bound = Vec::new();
+    let mut last_error = None;
+    for (socket, wanted) in sockets {
+        match acceptor::bind(*socket) {
+            Ok(listener) => bound.push(listener),
+            Err(error) => {
+                let fatal = *wanted == Wanted::Always || !is_missing_family(&error);
+                let error = listen_error(socket.to_string(), socket.port(), "TCP", "--http", error);
+                if fatal {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "skipped");
+                last_error = Some(error);
+            }
+        }
+    }
+    match last_error {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok(bound),
+    }
+}
+
+async fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    endpoints: &[(Endpoint, Wanted)],
+    http: &[SocketAddr],
+) -> Result<Vec<Listening>, StartError> {
+    let mut waiting = Vec::new();
+    for (endpoint, wanted) in endpoints {
+        let listened = endpoint
+            .probe()
+            .and_then(|()| swarm.listen_on(endpoint.multiaddr()).map_err(into_io));
+        match listened {
+            Ok(id) => waiting.push((id, endpoint.socket().ip())),
+            Err(error) if *wanted == Wanted::IfPossible && is_missing_family(&error) => {
+                tracing::warn!(%endpoint, %error, "skipped");
+            }
+            Err(error) => {
+                let port = endpoint.socket().port();
+                return Err(listen_error(
+                    endpoint.to_string(),
+                    port,
+                    endpoint.port_kind(),
+                    "--listen",
+                    error,
+                ));
+            }
+        }
+    }
+    for socket in http {
+        let id = swarm
+            .listen_on(websocket::listen_address(*socket))
+            .expect("the acceptor has bound this address");
+        waiting.push((id, socket.ip()));
+    }
+
+    let mut listening = Vec::new();
+    while !waiting.is_empty() {
+        let event = timeout(LISTENING, swarm.select_next_some())
+            .await
+            .map_err(|_| StartError::Listen {
+                address: "a port that was bound".to_owned(),
+                flag: "--listen",
+                source: io::ErrorKind::TimedOut.into(),
+            })?;
+        if let SwarmEvent::NewListenAddr { listener_id, address } = event
+            && let Some(index) = waiting.iter().position(|(id, _)| *id == listener_id)
+        {
+            let (_, requested) = waiting.swap_remove(index);
+            tracing::info!(%address, "listening");
+            listening.push(Listening {
+                requested,
+                bound: address,
+            });
+        }
+    }
+    Ok(listening)
+}
+
+fn interfaces() -> Result<Vec<Interface>, StartError> {
+    let found = if_addrs::get_if_addrs().map_err(StartError::Interfaces)?;
+    Ok(found
+        .into_iter()
+        .map(|found| Interface {
+            ip: found.ip(),
+            name: found.name,
+        })
+        .collect())
+}
+
+fn listen_error(address: String, port: u16, kind: &'static str, flag: &'static str, source: io::Error) -> StartError {
+    if source.kind() == io::ErrorKind::AddrInUse {
+        StartError::PortTaken { port, kind, flag }
+    } else {
+        StartError::Listen { address, flag, source }
+    }
+}
+
+fn no_address(config: &Config) -> StartError {
+    use crate::config::Exposure;
+    match config.exposure {
+        Exposure::Loopback => StartError::NoAddress {
+            scope: "on loopback",
+            flag: "--listen and --http",
+        },
+        Exposure::Lan => StartError::NoAddress {
+            scope: "private",
+            flag: "--lan",
+        },
+        Exposure::Public => StartError::NoAddress {
+            scope: "public",
+            flag: "--public",
+        },
+    }
+}
+
+fn into_io(error: TransportError<io::Error>) -> io::Error {
+    match error {
+        TransportError::MultiaddrNotSupported(address) => {
+            io::Error::new(io::ErrorKind::Unsupported, address.to_string())
+        }
+        TransportError::Other(error) => error,
+    }
+}
+
+/// Whether the host has no such address at all, as one without IPv6.
+fn is_missing_family(error: &io::Error) -> bool {
+    const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || (cfg!(target_os = "linux") && error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED))
+}

@@ -1,0 +1,297 @@
+//! What the relay's tests share: a relay in this process, native peers, a very small HTTP client.
+
+#![allow(dead_code, reason = "each test programme uses its part of it")]
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify,
+    identity::Keypair,
+    multiaddr::Protocol,
+    ping, relay,
+    request_response::ProtocolSupport,
+    swarm::{NetworkBehaviour, SwarmEvent},
+};
+use native_relay::{Config, Relay};
+use peerway_core::{
+    announcement::Announcement,
+    behaviours::{Snapshots, message_id, snapshots},
+    protocol::DISCOVERY_TOPIC,
+    transport,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long anything may take here; on a busy machine nothing takes half of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A relay on loopback with its files in a directory of its own.
+pub(crate) struct TestRelay {
+    pub(crate) relay: Relay,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl TestRelay {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|config| config).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = Relay::start(change(Config::ephemeral(dir.path().to_owned())))
+            .await
+            .unwrap();
+        Self { relay, dir }
+    }
+
+    /// The relay's address whose transport is `part`: `ws`, `tcp`, `quic-v1` or `webrtc-direct`.
+    pub(crate) fn address(&self, part: &str) -> Multiaddr {
+        let matching = |address: &&Multiaddr| {
+            let ends = address
+                .iter()
+                .filter(|part| !matches!(part, Protocol::P2p(_) | Protocol::Certhash(_)))
+                .last();
+            ends.is_some_and(|end| end.tag() == part)
+        };
+        self.relay
+            .addresses()
+            .iter()
+            .find(matching)
+            .unwrap_or_else(|| panic!("no {part} address"))
+            .clone()
+    }
+}
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct PeerBehaviour {
+    relay: relay::client::Behaviour,
+    pub(crate) snapshots: Snapshots,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub(crate) gossip: gossipsub::Behaviour,
+}
+
+/// A native peer with stock settings, as somebody else's programme would have them.
+pub(crate) struct Peer {
+    pub(crate) swarm: Swarm<PeerBehaviour>,
+    pub(crate) keys: Keypair,
+}
+
+impl Peer {
+    pub(crate) fn new() -> Self {
+        Self::with_gossip(|config| config)
+    }
+
+    pub(crate) fn with_gossip(
+        change: impl FnOnce(&mut gossipsub::ConfigBuilder) -> &mut gossipsub::ConfigBuilder,
+    ) -> Self {
+        let keys = Keypair::generate_ed25519();
+        let transports = transport::native(&keys).unwrap();
+        let mut config = gossipsub::ConfigBuilder::default();
+        config
+            .message_id_fn(message_id)
+            .heartbeat_initial_delay(Duration::from_millis(100));
+        let config = change(&mut config).build().unwrap();
+        let behaviour = PeerBehaviour {
+            relay: transports.relay,
+            snapshots: snapshots(ProtocolSupport::Outbound),
+            identify: identify::Behaviour::new(identify::Config::new("test/1".to_owned(), keys.public())),
+            ping: ping::Behaviour::default(),
+            gossip: gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(keys.clone()), config).unwrap(),
+        };
+        let Ok(builder) = SwarmBuilder::with_existing_identity(keys.clone())
+            .with_tokio()
+            .with_other_transport(|_| transports.transport);
+        let Ok(builder) = builder.with_behaviour(|_| behaviour);
+        let swarm = builder
+            .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE * 4))
+            .build();
+        Self { swarm, keys }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Runs until `wanted` makes something of an event.
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(SwarmEvent<PeerBehaviourEvent>) -> Option<T>,
+    ) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = wanted(self.swarm.select_next_some().await) {
+                    return found;
+                }
+            }
+        };
+        timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("timed out waiting until {what}"))
+    }
+
+    /// Takes a slot on the relay; returns the relayed addresses that this gives.
+    pub(crate) async fn reserve(&mut self, relay: &Multiaddr) -> Multiaddr {
+        self.swarm.listen_on(relay.clone().with(Protocol::P2pCircuit)).unwrap();
+        let mut accepted = false;
+        let mut address = None;
+        self.until("the relay accepts a reservation", |event| {
+            match event {
+                SwarmEvent::Behaviour(PeerBehaviourEvent::Relay(relay::client::Event::ReservationReqAccepted {
+                    ..
+                })) => accepted = true,
+                SwarmEvent::NewListenAddr { address: new, .. } => address = address.take().or(Some(new)),
+                SwarmEvent::ListenerClosed { reason, .. } => panic!("no reservation: {reason:?}"),
+                _ => {}
+            }
+            if accepted { address.clone() } else { None }
+        })
+        .await
+    }
+
+    /// Connects to the relay and waits until both know each other's topics.
+    pub(crate) async fn join(&mut self, relay: &Multiaddr, topics: &[&str]) {
+        for topic in topics {
+            self.swarm
+                .behaviour_mut()
+                .gossip
+                .subscribe(&gossipsub::IdentTopic::new(*topic))
+                .unwrap();
+        }
+        self.swarm.dial(relay.clone()).unwrap();
+        self.until("the relay says hello", |event| match event {
+            SwarmEvent::Behaviour(PeerBehaviourEvent::Gossip(gossipsub::Event::Subscribed { topic, .. })) => {
+                (topic.as_str() == DISCOVERY_TOPIC).then_some(())
+            }
+            SwarmEvent::OutgoingConnectionError { error, .. } => panic!("cannot reach the relay: {error}"),
+            _ => None,
+        })
+        .await;
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        data: Vec<u8>,
+    ) -> Result<gossipsub::MessageId, gossipsub::PublishError> {
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .publish(gossipsub::IdentTopic::new(topic), data)
+    }
+
+    /// A good announcement of this peer, through a made-up relay.
+    pub(crate) fn announcement(&self) -> Vec<u8> {
+        let address = format!(
+            "/ip4/203.0.113.7/tcp/8080/ws/p2p/{}/p2p-circuit/p2p/{}",
+            PeerId::random(),
+            self.id()
+        );
+        Announcement::new(self.id(), [address.parse().unwrap()], None).encode()
+    }
+
+    /// The next gossip message: who signed it, and what it says.
+    pub(crate) async fn hear(&mut self) -> (PeerId, Vec<u8>) {
+        self.until("a message comes", heard).await
+    }
+
+    /// Runs for a while and collects what is heard.
+    pub(crate) async fn listen_for(&mut self, duration: Duration) -> Vec<(PeerId, Vec<u8>)> {
+        let mut all = Vec::new();
+        let listen = async {
+            loop {
+                all.extend(heard(self.swarm.select_next_some().await));
+            }
+        };
+        let _ = timeout(duration, listen).await;
+        all
+    }
+}
+
+pub(crate) fn heard(event: SwarmEvent<PeerBehaviourEvent>) -> Option<(PeerId, Vec<u8>)> {
+    match event {
+        SwarmEvent::Behaviour(PeerBehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+            Some((message.source?, message.data))
+        }
+        _ => None,
+    }
+}
+
+/// Waits until `check` gives something.
+pub(crate) async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = check().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, found)
+        .await
+        .unwrap_or_else(|_| panic!("timed out waiting until {what}"))
+}
+
+/// One HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Sends `GET path` with more headers, each ending in `\r\n`.
+pub(crate) async fn get(server: SocketAddr, path: &str, headers: &str) -> Answer {
+    request(
+        server,
+        &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"),
+    )
+    .await
+}
+
+/// Sends bytes and reads the answer to the end of the connection.
+pub(crate) async fn request(server: SocketAddr, head: &str) -> Answer {
+    let bytes = exchange(server, head.as_bytes()).await;
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("an answer has a head");
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Answer {
+        status,
+        headers: headers.collect(),
+        body: bytes[end + 4..].to_vec(),
+    }
+}
+
+/// Sends bytes and returns everything that comes back until the other side closes.
+pub(crate) async fn exchange(server: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut all = Vec::new();
+    // A reset is as good an end as any other.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut all))
+        .await
+        .expect("the relay closes the connection");
+    all
+}

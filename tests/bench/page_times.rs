@@ -1,0 +1,146 @@
+//! How long the page takes until it is of use, in real browsers: one JSON object per line on standard output.
+//!
+//! Every round starts a relay's two visitors from nothing: two browser processes with empty profiles, at the same time.
+//! `cargo xtask bench` builds what is measured, runs this, and writes docs/benchmarks.md.
+
+use anyhow::Context;
+use peerway_tests::{
+    browser::{Browser, Kind, ProtocolEvents},
+    netns::Place,
+    page::{Page, READY_WITHIN},
+    relay::Relay,
+};
+use serde_json::{Value, json};
+
+/// Rounds; each gives one sample of every number.
+const ROUNDS: usize = 10;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let relay = Relay::start().await?;
+    // Not counted: the first browser on a machine reads its own files from a cold disk.
+    Round::measure(&relay).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push(Round::measure(&relay).await?);
+    }
+    report("Navigation to reservation", rounds.iter().map(|round| round.reserved));
+    report(
+        "Navigation to first peer known",
+        rounds.iter().map(|round| round.first_peer),
+    );
+    report(
+        "First peer known after both are reserved",
+        rounds.iter().map(|round| round.discovery),
+    );
+    report(
+        "WebSocket connection, Noise included",
+        rounds.iter().map(|round| round.connection),
+    );
+    Ok(())
+}
+
+/// One number's samples, in milliseconds, as `cargo xtask bench` reads them.
+#[expect(clippy::print_stdout, reason = "this is what the programme is for")]
+fn report(name: &str, samples: impl Iterator<Item = f64>) {
+    let mut samples: Vec<f64> = samples.collect();
+    samples.sort_by(f64::total_cmp);
+    let rounded = |value: f64| (value * 10.0).round() / 10.0;
+    let middle = samples.len() / 2;
+    let median = match samples.len() % 2 {
+        0 => f64::midpoint(samples[middle - 1], samples[middle]),
+        _ => samples[middle],
+    };
+    let line = json!({
+        "name": name,
+        "unit": "ms",
+        "median": rounded(median),
+        "min": rounded(samples[0]),
+        "max": rounded(samples[samples.len() - 1]),
+        "n": samples.len(),
+    });
+    println!("{line}");
+}
+
+/// What one round showed, in milliseconds. Of the two pages the slower one counts.
+struct Round {
+    /// Navigation start to a reservation.
+    reserved: f64,
+    /// Navigation start to the first peer in the list.
+    first_peer: f64,
+    /// From the later reservation to the later first peer.
+    discovery: f64,
+    /// From the creation of the WebSocket to the first frame that follows the handshakes on it.
+    connection: f64,
+}
+
+impl Round {
+    async fn measure(relay: &Relay) -> anyhow::Result<Self> {
+        let launch = || Browser::launch_in(Kind::Chromium, &Place::Here, ProtocolEvents::Kept);
+        let (alice, bob) = futures::try_join!(launch(), launch())?;
+        let url = relay.url();
+        let (alice, bob) = futures::try_join!(alice.open(&url), bob.open(&url))?;
+        let (alice, bob) = futures::try_join!(Visit::of(&alice), Visit::of(&bob))?;
+        let later = |pick: fn(&Visit) -> f64| pick(&alice).max(pick(&bob));
+        let both_reserved = later(|visit| visit.origin + visit.reserved);
+        let both_know = later(|visit| visit.origin + visit.first_peer);
+        Ok(Self {
+            reserved: later(|visit| visit.reserved),
+            first_peer: later(|visit| visit.first_peer),
+            discovery: (both_know - both_reserved).max(0.0),
+            connection: later(|visit| visit.connection),
+        })
+    }
+}
+
+/// One page of a round, in milliseconds.
+struct Visit {
+    /// When its navigation began, by the wall clock that both browsers share.
+    origin: f64,
+    reserved: f64,
+    first_peer: f64,
+    connection: f64,
+}
+
+impl Visit {
+    async fn of(page: &Page) -> anyhow::Result<Self> {
+        Ok(Self {
+            reserved: page.mark(READY_WITHIN, "peerway:reserved").await?,
+            first_peer: page.mark(READY_WITHIN, "peerway:first-peer").await?,
+            origin: page
+                .run("return performance.timeOrigin;")
+                .await?
+                .as_f64()
+                .context("a page has a time origin")?,
+            connection: connection_time(&page.browser().protocol_events().await?)?,
+        })
+    }
+}
+
+/// From the WebSocket's handshake request to the frame with which the page ends its Noise handshake.
+///
+/// The page speaks first, and sends nothing more until the relay's part of the handshake has come: so its first frame
+/// after the relay's first one is the last of the handshake.
+fn connection_time(events: &[Value]) -> anyhow::Result<f64> {
+    let began = events
+        .iter()
+        .find(|event| event["method"] == "Network.webSocketWillSendHandshakeRequest")
+        .context("no WebSocket was opened")?;
+    let socket = &began["params"]["requestId"];
+    let frames = |method: &'static str| {
+        events
+            .iter()
+            .filter(move |event| event["method"] == method && event["params"]["requestId"] == *socket)
+            .filter_map(|event| event["params"]["timestamp"].as_f64())
+    };
+    let answered = frames("Network.webSocketFrameReceived")
+        .next()
+        .context("the relay sent no frame")?;
+    let ended = frames("Network.webSocketFrameSent")
+        .find(|at| *at > answered)
+        .context("the page sent no frame after the relay's first")?;
+    let began = began["params"]["timestamp"]
+        .as_f64()
+        .context("an event has a timestamp")?;
+    Ok((ended - began) * 1_000.0)
+}

@@ -1,0 +1,203 @@
+//! One browser process with tabs.
+
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::Context;
+use fantoccini::{Client, wd::WindowHandle};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+pub use crate::webdriver::{LogEntry, ProtocolEvents};
+use crate::{netns::Place, page::Page, webdriver::Session};
+
+/// Which browser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Chromium, through chromedriver.
+    #[default]
+    Chromium,
+}
+
+/// A running browser with a fresh profile. Dropping it, and every [`Page`] of it, ends it.
+#[derive(Clone, Debug)]
+pub struct Browser {
+    session: Arc<Mutex<Tabs>>,
+}
+
+/// WebDriver speaks to one tab at a time: whoever speaks holds this.
+#[derive(Debug)]
+struct Tabs {
+    session: Session,
+    current: Option<WindowHandle>,
+    /// The tab that the browser opened by itself, until it is used.
+    unused: Option<WindowHandle>,
+    console: Vec<LogEntry>,
+}
+
+impl Browser {
+    /// Starts Chromium here.
+    pub async fn launch() -> anyhow::Result<Self> {
+        Self::launch_in(Kind::Chromium, &Place::Here, ProtocolEvents::Ignored).await
+    }
+
+    /// Starts two browser processes at the same time.
+    pub async fn launch_two() -> anyhow::Result<(Self, Self)> {
+        futures::try_join!(Self::launch(), Self::launch())
+    }
+
+    /// Starts a browser at `place`.
+    pub async fn launch_in(kind: Kind, place: &Place, protocol_events: ProtocolEvents) -> anyhow::Result<Self> {
+        let session = Session::start(kind, place, protocol_events).await?;
+        let first = session.client.window().await?;
+        Ok(Self {
+            session: Arc::new(Mutex::new(Tabs {
+                session,
+                current: Some(first.clone()),
+                unused: Some(first),
+                console: Vec::new(),
+            })),
+        })
+    }
+
+    /// Opens `url` in a tab of its own.
+    pub async fn open(&self, url: &str) -> anyhow::Result<Page> {
+        let mut tabs = self.session.lock().await;
+        let tab = match tabs.unused.take() {
+            Some(tab) => tab,
+            None => tabs.session.client.new_window(true).await?.handle,
+        };
+        drop(tabs);
+        let page = Page::new(self.clone(), tab);
+        page.goto(url).await?;
+        Ok(page)
+    }
+
+    /// The page in a tab that a page opened by itself, where `opener` is a script that opens exactly one.
+    pub async fn open_by_script(&self, from: &Page, opener: &str) -> anyhow::Result<Page> {
+        let before = self.session.lock().await.session.client.windows().await?;
+        from.run(opener).await?;
+        let after = self.session.lock().await.session.client.windows().await?;
+        let tab = after
+            .into_iter()
+            .find(|tab| !before.contains(tab))
+            .context("the script opened no tab")?;
+        Ok(Page::new(self.clone(), tab))
+    }
+
+    /// Everything the pages of this browser wrote to the console, and what the browser itself wrote there: uncaught
+    /// errors, failed loads, violations of the content security policy.
+    pub async fn console(&self) -> anyhow::Result<Vec<LogEntry>> {
+        let mut tabs = self.session.lock().await;
+        tabs.read_console().await?;
+        Ok(tabs.console.clone())
+    }
+
+    /// The errors among [`Self::console`].
+    pub async fn console_errors(&self) -> anyhow::Result<Vec<String>> {
+        let console = self.console().await?;
+        let errors = console.into_iter().filter(|entry| entry.level == "SEVERE");
+        Ok(errors.map(|entry| entry.message).collect())
+    }
+
+    /// The browser's own protocol events since the last call, if they are kept.
+    pub async fn protocol_events(&self) -> anyhow::Result<Vec<Value>> {
+        let entries = self.session.lock().await.session.log("performance").await?;
+        entries
+            .iter()
+            .map(|entry| Ok(serde_json::from_str::<Value>(&entry.message)?["message"].take()))
+            .collect()
+    }
+
+    /// Ends it without warning: no goodbye from any page.
+    pub async fn crash(&self) -> anyhow::Result<()> {
+        self.session.lock().await.session.crash()
+    }
+
+    /// Speaks to one tab, after switching to it.
+    pub(crate) async fn in_tab<T>(
+        &self,
+        tab: &WindowHandle,
+        speak: impl AsyncFnOnce(&Client) -> Result<T, fantoccini::error::CmdError>,
+    ) -> anyhow::Result<T> {
+        let mut tabs = self.session.lock().await;
+        if tabs.current.as_ref() != Some(tab) {
+            tabs.current = None;
+            tabs.session.client.switch_to_window(tab.clone()).await?;
+            tabs.current = Some(tab.clone());
+        }
+        Ok(speak(&tabs.session.client).await?)
+    }
+
+    /// Closes one tab, the browser's last one excepted: that would end the browser.
+    pub(crate) async fn close_tab(&self, tab: &WindowHandle) -> anyhow::Result<()> {
+        if self.session.lock().await.session.client.windows().await?.len() == 1 {
+            let spare = self.session.lock().await.session.client.new_window(true).await?.handle;
+            self.session.lock().await.unused = Some(spare);
+        }
+        self.in_tab(tab, async |client| client.close_window().await).await?;
+        self.session.lock().await.current = None;
+        Ok(())
+    }
+
+    /// What explains a failure in this tab: a picture of it, and the end of the console.
+    pub(crate) async fn evidence(&self, tab: &WindowHandle) -> String {
+        let picture = match self
+            .in_tab(tab, async |client| client.screenshot().await)
+            .await
+            .and_then(keep_picture)
+        {
+            Ok(path) => path.display().to_string(),
+            Err(error) => format!("none: {error}"),
+        };
+        let console = match self.console().await {
+            Ok(console) => Tail(console).to_string(),
+            Err(error) => format!("    unreadable: {error}"),
+        };
+        format!("  picture: {picture}\n  console:\n{console}")
+    }
+}
+
+impl Tabs {
+    async fn read_console(&mut self) -> anyhow::Result<()> {
+        let new = self.session.log("browser").await?;
+        self.console.extend(new);
+        Ok(())
+    }
+}
+
+/// The last lines of a console.
+struct Tail(Vec<LogEntry>);
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        for entry in self.0.iter().skip(self.0.len().saturating_sub(SHOWN)) {
+            writeln!(f, "    {} {}", entry.level, entry.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Pictures go to `target/failures`, where no test finds and no commit takes them.
+fn keep_picture(png: Vec<u8>) -> anyhow::Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let exe = std::env::current_exe()?;
+    // target/debug/deps/stories-0123
+    let target = exe
+        .ancestors()
+        .nth(3)
+        .context("the test binary is not in a target directory")?;
+    let dir = target.join("failures");
+    fs::create_dir_all(&dir)?;
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = dir.join(format!("{}-{number}.png", std::process::id()));
+    fs::write(&path, png)?;
+    Ok(path)
+}

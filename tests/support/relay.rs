@@ -1,0 +1,203 @@
+//! The real relay, as a process.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use libp2p::{Multiaddr, PeerId};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::{RELAY_VARIABLE, netns::Place, page_dir, process::Process};
+
+/// A debug build under load; the first start also makes an identity and a certificate.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+
+/// How a relay is started.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// Where it runs.
+    pub place: Place,
+    /// Where it serves the page and WebSocket; port 0 means any.
+    pub http: SocketAddr,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+impl RelayConfig {
+    /// On loopback, every port chosen by the system.
+    pub fn loopback() -> Self {
+        let listeners = [
+            "/ip4/127.0.0.1/tcp/0",
+            "/ip4/127.0.0.1/udp/0/quic-v1",
+            "/ip4/127.0.0.1/udp/0/webrtc-direct",
+        ];
+        Self {
+            place: Place::Here,
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            arguments: listeners
+                .iter()
+                .flat_map(|listener| ["--listen".to_owned(), (*listener).to_owned()])
+                .collect(),
+        }
+    }
+
+    /// As a user starts it on a home network: on every private interface of `place`, at the default ports.
+    pub fn lan(place: &Place) -> Self {
+        Self {
+            place: place.clone(),
+            http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            arguments: vec!["--lan".to_owned()],
+        }
+    }
+}
+
+/// A running relay with a data directory of its own. Dropping it ends it and removes the directory.
+#[derive(Debug)]
+pub struct Relay {
+    process: Process,
+    config: RelayConfig,
+    origin: String,
+    data: TempDir,
+}
+
+/// What `/relay.json` says, as far as a story needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RelayInfo {
+    /// Its peer id.
+    #[serde(rename = "peerId")]
+    pub peer_id: String,
+    /// Its addresses, each with its peer id.
+    pub addrs: Vec<Multiaddr>,
+}
+
+impl Relay {
+    /// Starts one on loopback.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(RelayConfig::loopback()).await
+    }
+
+    /// Starts one.
+    pub async fn start_with(mut config: RelayConfig) -> anyhow::Result<Self> {
+        let data = tempfile::Builder::new().prefix("peerway-relay-").tempdir()?;
+        let (process, origin) = launch(&config, &data).await?;
+        if let Some(port) = origin.rsplit(':').next().and_then(|port| port.parse().ok()) {
+            // So that a restart serves the pages that are open.
+            config.http.set_port(port);
+        }
+        Ok(Self {
+            process,
+            config,
+            origin,
+            data,
+        })
+    }
+
+    /// What a user opens, as the relay itself printed it.
+    pub fn url(&self) -> String {
+        format!("{}/", self.origin)
+    }
+
+    /// The TCP port of page and WebSocket.
+    pub fn port(&self) -> u16 {
+        self.config.http.port()
+    }
+
+    /// Ends it with SIGKILL. Its port and its data directory are kept for a [`Self::restart`].
+    pub fn crash(&mut self) -> anyhow::Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again where it was, with what it stored.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let (process, origin) = launch(&self.config, &self.data).await?;
+        ensure!(
+            origin == self.origin,
+            "it came back as {origin} instead of {}",
+            self.origin
+        );
+        self.process = process;
+        Ok(())
+    }
+
+    /// What it tells pages about itself. Only for a relay whose address this process can reach.
+    pub async fn info(&self) -> anyhow::Result<RelayInfo> {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<&[u8]>>();
+        let response = client.get(format!("{}/relay.json", self.origin).parse()?).await?;
+        ensure!(response.status().is_success(), "/relay.json: {}", response.status());
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Its peer id.
+    pub async fn peer_id(&self) -> anyhow::Result<PeerId> {
+        Ok(self.info().await?.peer_id.parse()?)
+    }
+
+    /// The one address of it that `is` picks.
+    pub async fn address(&self, what: &str, is: impl Fn(&Multiaddr) -> bool) -> anyhow::Result<Multiaddr> {
+        let info = self.info().await?;
+        let found = info.addrs.iter().find(|address| is(address)).cloned();
+        found.with_context(|| format!("no {what} address among {:?}", info.addrs))
+    }
+
+    /// The last lines it logged.
+    pub fn log(&self) -> String {
+        self.process.tail()
+    }
+}
+
+/// Starts the binary and waits for the line with the address to open.
+async fn launch(config: &RelayConfig, data: &TempDir) -> anyhow::Result<(Process, String)> {
+    let mut command = config.place.command(binary()?);
+    command
+        .args(["--http", &config.http.to_string()])
+        .arg("--data-dir")
+        .arg(data.path())
+        .arg("--page")
+        .arg(page_dir()?)
+        .args(&config.arguments);
+    let mut process = Process::spawn("native-relay", command)?;
+    let origin = process
+        .wait_for_line(STARTS_WITHIN, "the address to open", |line| {
+            let url = line.strip_prefix("open ")?;
+            url.starts_with("http").then(|| url.trim_end_matches('/').to_owned())
+        })
+        .await?;
+    Ok((process, origin))
+}
+
+/// The relay's binary: the given one, or the one that cargo builds now.
+fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os(RELAY_VARIABLE) {
+        return Ok(PathBuf::from(given));
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--package",
+            "native-relay",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(
+        output.status.success(),
+        "the relay does not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo built no executable")
+}

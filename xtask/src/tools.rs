@@ -1,0 +1,204 @@
+//! The tools that tasks need: which version, how to see that one is there, how to get it. Each is looked for on the
+//! user's search path too, and nothing is installed outside the cache except packages of the system.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::paths::Paths;
+use crate::process::Process;
+use crate::{debian, wasm};
+
+/// Builds the page. 0.22 wants a newer compiler than the one we promise to build with.
+const TRUNK: &str = "0.21.14";
+/// Reads licences and bans; any version that is there will do.
+const CARGO_DENY: &str = "0.20.2";
+/// Runs the native tests; any version that is there will do.
+const CARGO_NEXTEST: &str = "0.9.143";
+/// npm's package that ships `wasm-opt` as a program for Node, hence for every machine that has one.
+const BINARYEN: &str = "binaryen@132";
+
+const ON_LINUX: bool = cfg!(target_os = "linux");
+
+/// One thing that tasks need.
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    /// What is there already, if it will do.
+    pub(crate) find: fn(&Paths) -> Option<String>,
+    /// Gets it; called only when nothing was found, and `find` is asked again afterwards.
+    pub(crate) install: fn(&Paths) -> Result<()>,
+    pub(crate) for_whom: Audience,
+}
+
+/// Which tasks need a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Whoever builds the page.
+    Builders,
+    /// Whoever checks the source.
+    Checkers,
+    /// Whoever runs tests or measures.
+    Testers,
+}
+
+/// In the order in which they are installed.
+pub(crate) const TOOLS: [Tool; 9] = [
+    Tool {
+        name: "compiler for wasm",
+        find: wasm::describe,
+        install: wasm::install,
+        for_whom: Audience::Builders,
+    },
+    Tool {
+        name: "wasm-bindgen, as in Cargo.lock",
+        find: |paths| of_version(paths, "wasm-bindgen", &wasm_bindgen_version(paths).ok()?),
+        install: |paths| cargo_install(paths, "wasm-bindgen-cli", &wasm_bindgen_version(paths)?),
+        for_whom: Audience::Builders,
+    },
+    Tool {
+        name: "trunk",
+        find: |paths| of_version(paths, "trunk", TRUNK),
+        install: |paths| cargo_install(paths, "trunk", TRUNK),
+        for_whom: Audience::Builders,
+    },
+    Tool {
+        name: "wasm-opt",
+        find: |paths| version(paths, "wasm-opt"),
+        install: wasm_opt,
+        for_whom: Audience::Builders,
+    },
+    Tool {
+        name: "rustfmt and clippy",
+        find: |paths| version(paths, "rustfmt").and(version(paths, "clippy-driver")),
+        install: |paths| {
+            Process::new(paths, "rustup")
+                .args(["component", "add", "rustfmt", "clippy"])
+                .run()
+        },
+        for_whom: Audience::Checkers,
+    },
+    Tool {
+        name: "cargo-deny",
+        find: |paths| version(paths, "cargo-deny"),
+        install: |paths| cargo_install(paths, "cargo-deny", CARGO_DENY),
+        for_whom: Audience::Checkers,
+    },
+    Tool {
+        name: "cargo-nextest",
+        find: |paths| version(paths, "cargo-nextest"),
+        install: |paths| cargo_install(paths, "cargo-nextest", CARGO_NEXTEST),
+        for_whom: Audience::Testers,
+    },
+    Tool {
+        name: "Chromium and its driver",
+        find: |paths| browser(paths).and(version(paths, "chromedriver")),
+        install: |paths| debian::install(paths, &["chromium", "chromium-driver"]),
+        for_whom: Audience::Testers,
+    },
+    Tool {
+        name: "ip and nft, for tests in network namespaces",
+        find: |paths| match ON_LINUX {
+            true => paths.find("ip").and(paths.find("nft")).map(|_| "present".to_owned()),
+            false => Some("only Linux has them".to_owned()),
+        },
+        install: |paths| debian::install(paths, &["iproute2", "nftables"]),
+        for_whom: Audience::Testers,
+    },
+];
+
+/// The browser's programs under the names that systems give it. Elsewhere than on Linux it is on no search path, and
+/// its driver has to know.
+fn browser(paths: &Paths) -> Option<String> {
+    if !ON_LINUX {
+        return Some(String::new());
+    }
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .find_map(|name| paths.find(name))
+        .map(|_| String::new())
+}
+
+/// The page's loader and the tool that wrote it must be of one version, so there is one place that says which.
+fn wasm_bindgen_version(paths: &Paths) -> Result<String> {
+    let lock = fs::read_to_string(paths.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
+    locked_version(&lock, "wasm-bindgen").context("Cargo.lock has no wasm-bindgen")
+}
+
+fn locked_version(lock: &str, package: &str) -> Option<String> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name);
+    let version = lines.nth(1)?.strip_prefix("version = \"")?;
+    Some(version.trim_end_matches('"').to_owned())
+}
+
+fn version(paths: &Paths, program: &str) -> Option<String> {
+    let printed = Process::new(paths, paths.find(program)?)
+        .arg("--version")
+        .capture()
+        .ok()?;
+    printed.lines().next().map(str::to_owned)
+}
+
+fn of_version(paths: &Paths, program: &str, wanted: &str) -> Option<String> {
+    version(paths, program).filter(|printed| printed.split_whitespace().any(|word| word == wanted))
+}
+
+fn cargo_install(paths: &Paths, package: &str, version: &str) -> Result<()> {
+    // Built in a directory of its own, removed afterwards: our target directories hold what we build again.
+    let install = Process::new(paths, "cargo").env_remove("CARGO_TARGET_DIR");
+    install
+        .args([
+            "install",
+            "--locked",
+            "--force",
+            package,
+            "--version",
+            version,
+            "--root",
+        ])
+        .arg(paths.tools())
+        .run()
+}
+
+fn wasm_opt(paths: &Paths) -> Result<()> {
+    if paths.find("npm").is_some() {
+        fs::create_dir_all(paths.npm())?;
+        let npm = Process::new(paths, "npm").args(["install", "--no-audit", "--no-fund", BINARYEN, "--prefix"]);
+        match npm.arg(paths.npm()).run() {
+            Ok(()) => return Ok(()),
+            Err(error) => println!("         {error:#}; trying the system's binaryen"),
+        }
+    }
+    debian::install(paths, &["binaryen"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_version_is_that_of_the_package_with_exactly_this_name() {
+        let lock = "[[package]]\nname = \"wasm-bindgen-macro\"\nversion = \"9.9.9\"\n\n\
+                    [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.108\"\nsource = \"x\"\n";
+        assert_eq!(locked_version(lock, "wasm-bindgen").as_deref(), Some("0.2.108"));
+        assert_eq!(locked_version(lock, "wasm"), None);
+    }
+
+    #[test]
+    fn builders_get_nothing_that_only_tests_need() {
+        let names: Vec<_> = TOOLS
+            .iter()
+            .filter(|t| t.for_whom == Audience::Builders)
+            .map(|t| t.name)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "compiler for wasm",
+                "wasm-bindgen, as in Cargo.lock",
+                "trunk",
+                "wasm-opt"
+            ]
+        );
+    }
+}
