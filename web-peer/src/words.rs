@@ -82,7 +82,6 @@ fn source_failure(failure: &SourceFailure) -> Words {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the node may learn of more ways to fail")]
 fn relay_failure(failure: &RelayFailure) -> Words {
     match failure {
         RelayFailure::TimedOut | RelayFailure::Unreachable(_) => words(
@@ -109,6 +108,7 @@ fn relay_failure(failure: &RelayFailure) -> Words {
             "The relay is connected, but does not pass on who is there.",
             "This page connects again by itself. If it goes on, the relay has discovery turned off.",
         ),
+        // The node may learn of more ways to fail.
         other => words(format!("{other}."), "This page keeps trying."),
     }
 }

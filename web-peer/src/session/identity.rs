@@ -79,7 +79,7 @@ pub(crate) async fn take() -> Identity {
     }
     let store = KeyStore::new(&local, slot);
     let (keypair, origin) = match store.read() {
-        Found::Identity(keypair) => (keypair, IdentityOrigin::Remembered(slot)),
+        Found::Identity(keypair) => (*keypair, IdentityOrigin::Remembered(slot)),
         Found::Nothing => match store.make() {
             Ok(keypair) => (keypair, IdentityOrigin::Made(slot)),
             Err(_) => return in_memory(InMemoryReason::NoStorage),
@@ -107,7 +107,8 @@ fn in_memory(reason: InMemoryReason) -> Identity {
     }
 }
 
-#[cfg(all(test, target_family = "wasm"))]
+#[cfg(test)]
+#[cfg(target_family = "wasm")]
 mod tests {
     use gloo_timers::future::TimeoutFuture;
     use wasm_bindgen_test::wasm_bindgen_test;
