@@ -126,7 +126,7 @@ fn SayForm() -> impl IntoView {
                 id="chat-input"
                 data-testid="chat-input"
                 rows="1"
-                placeholder=move || format!("Message to everyone in {}", model.room.get())
+                placeholder=move || format!("Message to {}", model.room.get())
                 autocomplete="off"
                 node_ref=field
                 on:keydown=on_keydown

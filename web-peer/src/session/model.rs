@@ -177,7 +177,7 @@ impl Model {
             Changed::Peer(peer) => self.draw_peer(view, *peer),
             Changed::Room(room) => self.draw_room(view, room),
             // `Changed` may grow: whatever it says, everything is right.
-            _ => self.draw_all(view),
+            Changed::All | _ => self.draw_all(view),
         }
     }
 
