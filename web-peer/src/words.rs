@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peerway_core::{
+    chat::SayError,
     dial::{DialFailure, Route},
     reservation::RelayFailure,
     view::{PeerRow, RelayStatus},
@@ -20,6 +21,16 @@ pub(crate) struct Words {
     pub(crate) what: String,
     /// What to do next.
     pub(crate) next: String,
+}
+
+/// Why a line was not sent, in one sentence.
+pub(crate) fn of_say_error(error: SayError) -> String {
+    match error {
+        SayError::NotJoined => "Not sent: this room is not entered yet. Try again.".to_owned(),
+        SayError::Empty => "Not sent: there is nothing in it.".to_owned(),
+        SayError::TooLong => "Not sent: it is too long. Send it in parts.".to_owned(),
+        SayError::TooFast => "Not sent: that was too fast. Wait a moment and send it again.".to_owned(),
+    }
 }
 
 fn words(what: impl Into<String>, next: impl Into<String>) -> Words {

@@ -33,7 +33,13 @@ pub async fn run(relay: &str, peer: Option<&str>, say: impl Fn(String)) -> Outco
     let (node, _events, event_loop) = node::builder(key).relay(relay.parse::<node::RelaySpec>()?).build()?;
     say(format!("{}", node.local_peer_id()));
     let (event_loop, peer) = (async { Ok(event_loop.run().await) }, peer.map(str::parse).transpose()?);
-    let work = async { if let Some(peer) = peer { ask(node, peer, &say).await } else { serve(node, &say).await } };
+    let work = async {
+        if let Some(peer) = peer {
+            ask(node, peer, &say).await
+        } else {
+            serve(node, &say).await
+        }
+    };
     pin_mut!(event_loop, work);
     select(event_loop, work).await.factor_first().0
 }

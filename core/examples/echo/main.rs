@@ -23,7 +23,10 @@ fn main() {
     let body = get(&get(&global, "document"), "body");
     let value = |name: &str| {
         let pairs = query.trim_start_matches('?').split('&');
-        pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+        pairs
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned())
     };
     let say = move |line: String| {
         let text = get(&body, "textContent").as_string().unwrap_or_default() + &line + "\n";

@@ -76,7 +76,6 @@ pub struct Network {
     connections: usize,
 }
 
-
 impl Network {
     /// An empty network; all its chance comes from `seed`.
     #[must_use]

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use libp2p::Multiaddr;
 use rand::rngs::SmallRng;
 
-use super::{Delay, Relay, Slot};
+use super::{Delay, Gossip, Phase, Relay, Slot};
 use crate::reservation::{RelayFailure, ReservationConfig};
 
 impl Relay {
@@ -56,7 +56,13 @@ impl Relay {
         }
     }
 
-    pub(super) fn delay(&mut self, delay: Delay, config: &ReservationConfig, rng: &mut SmallRng, now: Duration) -> Duration {
+    pub(super) fn delay(
+        &mut self,
+        delay: Delay,
+        config: &ReservationConfig,
+        rng: &mut SmallRng,
+        now: Duration,
+    ) -> Duration {
         match delay {
             Delay::None => Duration::ZERO,
             Delay::AfterRefusal => self.refusals.after_failure(&config.retry_after_refusal, rng),

@@ -10,11 +10,7 @@ use crate::{
     engine::{DialKey, Ping},
     protocol,
     reservation::{RelayFailure, RelayKey},
-    sim::{
-        DIAL_TIMEOUT, NodeId, PING_TIMEOUT, RelayId,
-        node::Remote,
-        relay::RelayState,
-    },
+    sim::{DIAL_TIMEOUT, NodeId, PING_TIMEOUT, RelayId, node::Remote, relay::RelayState},
 };
 
 impl Network {

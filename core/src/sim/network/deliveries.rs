@@ -10,10 +10,7 @@ use crate::{
     engine::{DialKey, Ping},
     protocol,
     reservation::{RelayFailure, RelayKey},
-    sim::{
-        GOSSIP_OVERHEAD, NodeId, RelayId,
-        relay::RelayState,
-    },
+    sim::{GOSSIP_OVERHEAD, NodeId, RelayId, relay::RelayState},
     snapshot::Snapshot,
 };
 
