@@ -31,11 +31,7 @@ mod spec;
 mod tests;
 
 use self::relay::Relay;
-use crate::{
-    dial::{backoff::BackoffConfig, route::without_peer},
-    node::Event,
-    now::Now,
-};
+use crate::{dial::route::without_peer, node::Event, now::Now};
 
 /// Relays at a time, merged ones counted. When full, a further one is refused.
 pub const MAX_RELAYS: usize = 8;

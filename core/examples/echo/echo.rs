@@ -28,7 +28,7 @@ async fn ask(node: Node, peer: PeerId, say: impl Fn(String)) -> Outcome {
     Ok(())
 }
 
-pub async fn run(relay: &str, peer: Option<&str>, say: impl Fn(String)) -> Outcome {
+pub(crate) async fn run(relay: &str, peer: Option<&str>, say: impl Fn(String)) -> Outcome {
     let key = Keypair::generate_ed25519();
     let (node, _events, event_loop) = node::builder(key).relay(relay.parse::<node::RelaySpec>()?).build()?;
     say(format!("{}", node.local_peer_id()));

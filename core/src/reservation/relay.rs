@@ -4,16 +4,15 @@
 
 mod timing;
 
+use self::timing::is_refusal;
+
 use std::{collections::VecDeque, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use rand::rngs::SmallRng;
 
 use super::{HeldRelay, MAX_ADDRESSES, RelayFailure, ReservationConfig};
-use crate::{
-    dial::backoff::{Backoff, BackoffConfig},
-    now::earlier,
-};
+use crate::{dial::backoff::Backoff, now::earlier};
 
 /// Reconnections in a row because no gossip came. After them the relay is kept without: circuits are better than nothing.
 const MAX_SILENT: u32 = 3;

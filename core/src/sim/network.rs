@@ -252,7 +252,7 @@ impl Network {
                     let now = self.now;
                     self.nodes[node.0].engine.handle_timeout(now);
                     assert!(
-                        self.nodes[node]
+                        self.nodes[node.0]
                             .engine
                             .poll_timeout()
                             .is_none_or(|next| next > now.mono)

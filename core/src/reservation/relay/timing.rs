@@ -6,7 +6,10 @@ use libp2p::Multiaddr;
 use rand::rngs::SmallRng;
 
 use super::{Delay, Gossip, Phase, Relay, Slot};
-use crate::reservation::{RelayFailure, ReservationConfig};
+use crate::{
+    dial::backoff::BackoffConfig,
+    reservation::{RelayFailure, ReservationConfig},
+};
 
 impl Relay {
     pub(super) fn note_loss(&mut self, now: Duration) {
