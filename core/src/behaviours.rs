@@ -13,8 +13,8 @@ pub use streams::{AcceptError, IncomingStreams, OpenError, OpenStream, Streams};
 use libp2p::{
     StreamProtocol,
     core::ConnectedPoint,
-    multiaddr::Protocol,
     gossipsub::{self, MessageId},
+    multiaddr::Protocol,
     request_response::{self, ProtocolSupport},
 };
 

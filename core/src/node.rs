@@ -33,3 +33,5 @@ pub use event::Event;
 pub use event_loop::EventLoop;
 pub use handle::{ConnectError, Node, Stopped};
 pub use queue::Events;
+
+pub use crate::reservation::RelaySpec;

@@ -71,7 +71,7 @@ where
 /// What this host can do: [`native`] or [`browser`].
 pub(crate) use host::{default, executor};
 
-#[cfg(not(target_family = "wasm"))]
-use native as host;
 #[cfg(target_family = "wasm")]
 use browser as host;
+#[cfg(not(target_family = "wasm"))]
+use native as host;

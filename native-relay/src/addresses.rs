@@ -137,7 +137,9 @@ pub(crate) fn page_hosts(exposure: Exposure, bound: &[SocketAddr], interfaces: &
     // A page on loopback needs no explanation and works for whoever started the relay; what others open comes after.
     hosts.sort_by_key(|host| (!host.ip().is_loopback(), scope_of(host.ip()), !host.is_ipv4()));
     hosts.dedup();
-    hosts
+    // One way to say "this host" is enough.
+    let others = hosts.iter().skip(1).skip_while(|host| host.ip().is_loopback()).copied();
+    hosts.first().copied().into_iter().chain(others).collect()
 }
 
 fn expand(listening: &Listening, exposure: Exposure, interfaces: &[Interface]) -> Vec<(IpAddr, Multiaddr)> {
@@ -251,5 +253,229 @@ fn transport_rank(address: &Multiaddr) -> usize {
         2
     } else {
         3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(exposure: Exposure) -> Config {
+        Config {
+            exposure,
+            http: None,
+            listen: Vec::new(),
+            ..Config::ephemeral("unused".into())
+        }
+    }
+
+    /// A laptop with a LAN, a VPN, containers, and a public IPv6 address.
+    fn host() -> Vec<Interface> {
+        [
+            ("lo", "127.0.0.1"),
+            ("lo", "::1"),
+            ("eth0", "192.168.1.7"),
+            ("eth0", "203.0.113.9"),
+            ("eth0", "2001:db8::9"),
+            ("eth0", "fe80::1"),
+            ("wg0", "10.8.0.2"),
+            ("tailscale0", "100.100.1.1"),
+            ("docker0", "172.17.0.1"),
+            ("br-0123456789ab", "172.18.0.1"),
+            ("br-lan", "192.168.9.1"),
+            ("veth12ab", "169.254.3.3"),
+            ("virbr0", "192.168.122.1"),
+        ]
+        .map(|(name, ip)| Interface {
+            name: name.to_owned(),
+            ip: ip.parse().unwrap(),
+        })
+        .to_vec()
+    }
+
+    fn listening(requested: &str, bound: &str) -> Listening {
+        Listening {
+            requested: requested.parse().unwrap(),
+            bound: bound.parse().unwrap(),
+        }
+    }
+
+    fn announced(config: &Config, listening: &[Listening]) -> Vec<String> {
+        external(config, listening, &host())
+            .iter()
+            .map(Multiaddr::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_address_has_its_scope() {
+        for (ip, scope) in [
+            ("127.3.2.1", Scope::Loopback),
+            ("::1", Scope::Loopback),
+            ("10.0.0.1", Scope::Private),
+            ("172.31.255.255", Scope::Private),
+            ("172.32.0.1", Scope::Public),
+            ("192.168.0.1", Scope::Private),
+            ("100.64.0.1", Scope::Private),
+            ("100.128.0.1", Scope::Public),
+            ("fd00::1", Scope::Private),
+            ("198.51.100.1", Scope::Public),
+            ("2001:db8::1", Scope::Public),
+            ("1.1.1.1", Scope::Public),
+            ("169.254.1.1", Scope::Unusable),
+            ("fe80::1", Scope::Unusable),
+            ("0.0.0.0", Scope::Unusable),
+            ("224.0.0.1", Scope::Unusable),
+            ("255.255.255.255", Scope::Unusable),
+            ("::", Scope::Unusable),
+            ("::ffff:1.1.1.1", Scope::Unusable),
+            ("ff02::1", Scope::Unusable),
+        ] {
+            assert_eq!(scope_of(ip.parse().unwrap()), scope, "{ip}");
+        }
+    }
+
+    #[test]
+    fn when_listening_everywhere_only_addresses_of_the_exposures_scope_are_announced() {
+        let everywhere = [
+            listening("0.0.0.0", "/ip4/127.0.0.1/tcp/4001"),
+            listening("::", "/ip6/::1/tcp/4001"),
+        ];
+        for (exposure, expected) in [
+            (
+                Exposure::Loopback,
+                &["/ip4/127.0.0.1/tcp/4001", "/ip6/::1/tcp/4001"][..],
+            ),
+            (
+                Exposure::Lan,
+                &[
+                    "/ip4/10.8.0.2/tcp/4001",
+                    "/ip4/100.100.1.1/tcp/4001",
+                    "/ip4/192.168.1.7/tcp/4001",
+                    "/ip4/192.168.9.1/tcp/4001",
+                ],
+            ),
+            (
+                Exposure::Public,
+                &["/ip4/203.0.113.9/tcp/4001", "/ip6/2001:db8::9/tcp/4001"],
+            ),
+        ] {
+            assert_eq!(announced(&config(exposure), &everywhere), expected, "{exposure:?}");
+        }
+    }
+
+    #[test]
+    fn when_a_relay_is_meant_for_others_its_loopback_listeners_are_not_announced() {
+        let both = [
+            listening("127.0.0.1", "/ip4/127.0.0.1/tcp/8080/ws"),
+            listening("192.168.1.7", "/ip4/192.168.1.7/tcp/8080/ws"),
+            listening("172.17.0.1", "/ip4/172.17.0.1/tcp/8080/ws"),
+        ];
+        assert_eq!(announced(&config(Exposure::Public), &both), Vec::<String>::new());
+        let lan = announced(&config(Exposure::Lan), &both);
+        assert!(!lan.iter().any(|address| address.contains("127.0.0.1")), "{lan:?}");
+        assert!(lan.contains(&"/ip4/192.168.1.7/tcp/8080/ws".to_owned()), "{lan:?}");
+    }
+
+    #[test]
+    fn when_there_are_many_the_best_hosts_keep_all_their_transports() {
+        const HASH: &str = "uEiDikp5KVUgkLta1EjUN-IKbHk-dUBg8VzKgf5nXxLK46w";
+        let all: Vec<_> = ["0.0.0.0", "::"]
+            .into_iter()
+            .flat_map(|any| {
+                let ip = if any == "::" { "/ip6/::1" } else { "/ip4/127.0.0.1" };
+                [
+                    listening(any, &format!("{ip}/tcp/4001")),
+                    listening(any, &format!("{ip}/udp/4001/quic-v1")),
+                    listening(any, &format!("{ip}/udp/4003/webrtc-direct/certhash/{HASH}")),
+                    listening(any, &format!("{ip}/tcp/8080/ws")),
+                ]
+            })
+            .collect();
+        let many: Vec<_> = (1..=9)
+            .map(|n| Interface {
+                name: format!("eth{n}"),
+                ip: format!("203.0.113.{n}").parse().unwrap(),
+            })
+            .collect();
+        let addresses = external(&config(Exposure::Public), &all, &many);
+        assert_eq!(addresses.len(), MAX_EXTERNAL_ADDRESSES);
+        let first: Vec<_> = addresses.iter().take(4).map(Multiaddr::to_string).collect();
+        assert_eq!(
+            first,
+            [
+                "/ip4/203.0.113.1/tcp/8080/ws".to_owned(),
+                format!("/ip4/203.0.113.1/udp/4003/webrtc-direct/certhash/{HASH}"),
+                "/ip4/203.0.113.1/udp/4001/quic-v1".to_owned(),
+                "/ip4/203.0.113.1/tcp/4001".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn when_addresses_are_given_they_are_announced_and_nothing_else() {
+        const HASH: &str = "uEiDikp5KVUgkLta1EjUN-IKbHk-dUBg8VzKgf5nXxLK46w";
+        let given = [
+            "/dns/relay.example/tcp/443/tls/ws",
+            "/ip4/203.0.113.1/udp/4003/webrtc-direct",
+        ];
+        let external = given.iter().map(|address| address.parse().unwrap()).collect();
+        let config = Config {
+            external,
+            ..config(Exposure::Public)
+        };
+        let bound = format!("/ip4/203.0.113.9/udp/4003/webrtc-direct/certhash/{HASH}");
+        assert_eq!(
+            announced(&config, &[listening("0.0.0.0", &bound)]),
+            [given[0].to_owned(), format!("{}/certhash/{HASH}", given[1])]
+        );
+    }
+
+    #[test]
+    fn without_flags_everything_is_on_loopback_in_both_families() {
+        let config = config(Exposure::Loopback);
+        let sockets: Vec<_> = http_sockets(&config, &host())
+            .iter()
+            .map(|(socket, _)| socket.to_string())
+            .collect();
+        assert_eq!(sockets, ["127.0.0.1:8080", "[::1]:8080"]);
+        let endpoints: Vec<_> = endpoints(&config, &host())
+            .iter()
+            .map(|(endpoint, _)| endpoint.to_string())
+            .collect();
+        assert_eq!(
+            endpoints,
+            [
+                "/ip4/127.0.0.1/tcp/4001",
+                "/ip4/127.0.0.1/udp/4001/quic-v1",
+                "/ip4/127.0.0.1/udp/4003/webrtc-direct",
+                "/ip6/::1/tcp/4001",
+                "/ip6/::1/udp/4001/quic-v1",
+                "/ip6/::1/udp/4004/webrtc-direct",
+            ]
+        );
+    }
+
+    #[test]
+    fn on_the_lan_private_interfaces_are_listened_on_and_shown_after_loopback() {
+        let config = config(Exposure::Lan);
+        let sockets: Vec<_> = http_sockets(&config, &host())
+            .into_iter()
+            .map(|(socket, _)| socket)
+            .collect();
+        let hosts: Vec<_> = page_hosts(Exposure::Lan, &sockets, &host())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            hosts,
+            [
+                "127.0.0.1:8080",
+                "192.168.1.7:8080",
+                "10.8.0.2:8080",
+                "100.100.1.1:8080",
+                "192.168.9.1:8080",
+            ]
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::Parser;
+use clap::{Parser, builder::FalseyValueParser};
 use libp2p::Multiaddr;
 
 use crate::listeners::Endpoint;
@@ -92,11 +92,12 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Shown`] for `--help` and `--version`, else the first thing that is wrong.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
-        let flags = Flags::try_parse_from(args).map_err(|error| match error.kind() {
-            clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
+        let flags = Flags::try_parse_from(args).map_err(|error| {
+            if error.use_stderr() {
+                ConfigError::Invalid(first_paragraph(&error.to_string()))
+            } else {
                 ConfigError::Shown(error.to_string())
             }
-            _ => ConfigError::Invalid(first_paragraph(&error.to_string())),
         })?;
         flags.into_config()
     }
@@ -128,10 +129,10 @@ struct Flags {
     #[arg(long, value_name = "DIR", env = "PEERWAY_RELAY_PAGE", default_value = DEFAULT_PAGE_DIR)]
     page: PathBuf,
     /// Listen on private networks too, and announce those addresses
-    #[arg(long, env = "PEERWAY_RELAY_LAN", conflicts_with = "public")]
+    #[arg(long, env = "PEERWAY_RELAY_LAN", value_parser = FalseyValueParser::new())]
     lan: bool,
     /// Listen on all interfaces; announce only what strangers can reach
-    #[arg(long, env = "PEERWAY_RELAY_PUBLIC")]
+    #[arg(long, env = "PEERWAY_RELAY_PUBLIC", value_parser = FalseyValueParser::new())]
     public: bool,
 }
 
@@ -152,8 +153,10 @@ impl Flags {
         }
         let exposure = match (self.lan, self.public) {
             (false, false) => Exposure::Loopback,
-            (true, _) => Exposure::Lan,
+            (true, false) => Exposure::Lan,
             (false, true) => Exposure::Public,
+            // Not clap's business: a variable that says "off" is no conflict.
+            (true, true) => return invalid("--lan and --public exclude each other".to_owned()),
         };
         Ok(Config {
             exposure,

@@ -16,7 +16,10 @@ use peerway_core::{
     snapshot::{RecentAnnouncements, Recorded, Snapshot},
 };
 
-use crate::rooms;
+use crate::{
+    pace::{Pace, Pacing},
+    rooms,
+};
 
 /// The largest room message that is forwarded: 4 KiB of text, escaped, and what is around it.
 const MAX_ROOM_MESSAGE_BYTES: usize = 12 * 1024;
@@ -28,6 +31,7 @@ const ANSWER_KEPT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Discovery {
     recent: RecentAnnouncements,
+    pacing: Pacing,
     /// The last answer and when it was made, on [`Now::mono`].
     answer: Option<(Duration, Snapshot)>,
 }
@@ -82,11 +86,16 @@ impl Discovery {
             .recent
             .handle_announcement(&announcement, message.sequence_number, now)
         {
-            Recorded::Kept | Recorded::Dropped => {
-                self.answer = None;
-                MessageAcceptance::Accept
+            Recorded::Kept | Recorded::Dropped => self.answer = None,
+            Recorded::Stale => return MessageAcceptance::Ignore,
+        }
+        // After the replays are out: they must not use up what their source may say.
+        match self.pacing.handle_message(source, now) {
+            Pace::Fine => MessageAcceptance::Accept,
+            Pace::TooFast => {
+                tracing::debug!(%source, "not forwarded: it announces itself too often");
+                MessageAcceptance::Ignore
             }
-            Recorded::Stale => MessageAcceptance::Ignore,
         }
     }
 }

@@ -273,7 +273,7 @@ impl EventLoop {
         }
     }
 
-    /// ping itself never closes anything.
+    /// ping itself never closes anything. A peer that does not speak ping (js-libp2p's is optional) is kept.
     fn on_ping_event(
         &mut self,
         ping::Event {
@@ -282,9 +282,12 @@ impl EventLoop {
             result,
         }: ping::Event,
     ) {
-        if let Err(error) = result {
-            tracing::debug!(%peer, %error, "no answer to a ping; closing the connection");
-            self.close_connection(connection);
+        match result {
+            Ok(_) | Err(ping::Failure::Unsupported) => {}
+            Err(error @ (ping::Failure::Timeout | ping::Failure::Other { .. })) => {
+                tracing::debug!(%peer, %error, "no answer to a ping; closing the connection");
+                self.close_connection(connection);
+            }
         }
     }
 

@@ -26,6 +26,7 @@ mod http;
 mod identity;
 mod limits;
 mod listeners;
+mod pace;
 mod relay;
 mod rooms;
 

@@ -208,9 +208,12 @@ impl Relay {
     /// Accepts nothing more, closes every connection, and returns when that is done.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(Phase::Stopping);
-        // An error means that a task panicked, which has been reported where it happened.
-        let _ = (&mut self.tasks.acceptor).await;
-        let _ = (&mut self.tasks.event_loop).await;
+        for task in [&mut self.tasks.acceptor, &mut self.tasks.event_loop] {
+            // One that `failed` has seen must not be asked again. An error is a panic, reported where it happened.
+            if !task.is_finished() {
+                let _ = task.await;
+            }
+        }
     }
 }
 

@@ -1,5 +1,11 @@
 //! Peers that meet through the relay: reservations and circuits over each of its transports.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
+)]
+
 mod support;
 
 use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
@@ -9,12 +15,12 @@ use support::{Peer, TestRelay, eventually};
 async fn meet_over(transport: &str) {
     let relay = TestRelay::start().await;
     let address = relay.address(transport);
-    let mut host = Peer::new();
+    let mut host = peer(transport).await;
     let relayed = host.reserve(&address).await;
     assert!(relayed.iter().any(|part| part == Protocol::P2pCircuit), "{relayed}");
     assert_eq!(relay.relay.status().await.unwrap().reservations, 1);
 
-    let mut guest = Peer::new();
+    let mut guest = peer(transport).await;
     let host_id = host.id();
     let through: Multiaddr = address.with(Protocol::P2pCircuit).with(Protocol::P2p(host_id));
     guest.swarm.dial(through).unwrap();
@@ -30,6 +36,19 @@ async fn meet_over(transport: &str) {
     assert!(endpoint.is_relayed());
 }
 
+/// A peer that can dial over `transport`. The native WebRTC transport dials only from a socket that it listens on.
+async fn peer(transport: &str) -> Peer {
+    let mut peer = Peer::new();
+    if transport == "webrtc-direct" {
+        peer.swarm
+            .listen_on("/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap())
+            .unwrap();
+        let listens = |event| matches!(event, SwarmEvent::NewListenAddr { .. }).then_some(());
+        peer.until("the peer listens", listens).await;
+    }
+    peer
+}
+
 #[tokio::test]
 async fn peers_meet_over_websocket_on_the_pages_port() {
     meet_over("ws").await;
@@ -43,6 +62,11 @@ async fn peers_meet_over_tcp() {
 #[tokio::test]
 async fn peers_meet_over_quic() {
     meet_over("quic-v1").await;
+}
+
+#[tokio::test]
+async fn peers_meet_over_webrtc_direct() {
+    meet_over("webrtc-direct").await;
 }
 
 #[tokio::test]

@@ -1,5 +1,11 @@
 //! What the page's port answers over HTTP, and what it does not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
+)]
+
 mod support;
 
 use std::fs;
@@ -9,17 +15,20 @@ use support::{TestRelay, exchange, get, request};
 const INDEX: &str = "<!doctype html><script type=module>start()</script><p>hello";
 
 async fn relay_with_page() -> TestRelay {
-    let page = tempfile::tempdir().unwrap().keep();
-    fs::write(page.join("index.html"), INDEX).unwrap();
-    fs::write(page.join("app-0123456789abcdef_bg.wasm"), vec![0; 50_000]).unwrap();
-    fs::write(
-        page.join("app-0123456789abcdef.js"),
-        "export default 1;\n".repeat(1_000),
-    )
-    .unwrap();
-    fs::write(page.join("manifest.webmanifest"), "{}").unwrap();
-    fs::write(page.join("icon.svg"), "<svg/>").unwrap();
-    TestRelay::start_with(|config| native_relay::Config { page, ..config }).await
+    TestRelay::start_with(|config| {
+        let write = |name: &str, content: &[u8]| fs::write(config.page.join(name), content).unwrap();
+        fs::create_dir(&config.page).unwrap();
+        write("index.html", INDEX.as_bytes());
+        write("app-0123456789abcdef_bg.wasm", &[0; 50_000]);
+        write(
+            "app-0123456789abcdef.js",
+            "export default 1;\n".repeat(1_000).as_bytes(),
+        );
+        write("manifest.webmanifest", b"{}");
+        write("icon.svg", b"<svg/>");
+        config
+    })
+    .await
 }
 
 #[tokio::test]

@@ -1,5 +1,11 @@
 //! The programme itself: what it prints, how it ends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
+)]
+
 mod support;
 
 use std::{
@@ -75,7 +81,7 @@ fn when_a_flag_is_wrong_one_line_says_so_and_the_exit_code_is_2() {
             &["--external-address", "/ip4/203.0.113.1/tcp/1/p2p-circuit"],
             "contain no",
         ),
-        (&["--lan", "--public"], "'--public'"),
+        (&["--lan", "--public"], "--lan and --public"),
     ] {
         let output = relay(dir.path(), flags).output().unwrap();
         let text = String::from_utf8(output.stderr.clone()).unwrap();
@@ -140,6 +146,33 @@ fn when_a_port_is_taken_one_line_names_it_and_the_flag_and_the_exit_code_is_1() 
             "{says}"
         );
     }
+}
+
+#[test]
+fn when_nothing_can_be_announced_one_line_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    for flag in ["--lan", "--public"] {
+        let output = relay(dir.path(), &[&ANYWHERE[..], &[flag]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let says = complaint(&output);
+        assert!(says.contains(flag) && says.contains("--external-address"), "{says}");
+    }
+}
+
+#[test]
+fn when_set_by_the_environment_flags_are_on_or_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_running, line) = Running::start({
+        let mut command = relay(dir.path(), &ANYWHERE);
+        command.env("PEERWAY_RELAY_LAN", "0").env("PEERWAY_RELAY_PUBLIC", "");
+        command
+    });
+    assert!(line.starts_with("open http://127.0.0.1:"), "{line}");
+    let output = relay(dir.path(), &ANYWHERE)
+        .env("PEERWAY_RELAY_LAN", "1")
+        .output()
+        .unwrap();
+    assert!(complaint(&output).contains("--lan"));
 }
 
 #[test]

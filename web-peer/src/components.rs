@@ -16,7 +16,8 @@ mod notices;
 mod peers;
 mod relay_status;
 mod room_form;
-#[cfg(all(test, target_family = "wasm"))]
+#[cfg(test)]
+#[cfg(target_family = "wasm")]
 mod tests;
 
 use leptos::prelude::*;

@@ -67,7 +67,8 @@ impl Session {
     }
 }
 
-#[cfg(all(test, target_family = "wasm"))]
+#[cfg(test)]
+#[cfg(target_family = "wasm")]
 impl Session {
     /// A session without a node, for tests of what is drawn: the caller draws views and reads intents.
     pub(crate) fn unconnected() -> (Self, mpsc::Receiver<Intent>) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peerway_core::{
+    chat::SayError,
     dial::{DialFailure, Route},
     reservation::RelayFailure,
     view::{PeerRow, RelayStatus},
@@ -20,6 +21,16 @@ pub(crate) struct Words {
     pub(crate) what: String,
     /// What to do next.
     pub(crate) next: String,
+}
+
+/// Why a line was not sent, in one sentence.
+pub(crate) fn of_say_error(error: SayError) -> String {
+    match error {
+        SayError::NotJoined => "Not sent: this room is not entered yet. Try again.".to_owned(),
+        SayError::Empty => "Not sent: there is nothing in it.".to_owned(),
+        SayError::TooLong => "Not sent: it is too long. Send it in parts.".to_owned(),
+        SayError::TooFast => "Not sent: that was too fast. Wait a moment and send it again.".to_owned(),
+    }
 }
 
 fn words(what: impl Into<String>, next: impl Into<String>) -> Words {
@@ -47,12 +58,9 @@ pub(crate) fn relay_label(standing: &RelayStanding) -> &'static str {
 /// What to say about the relay beyond the label; `None` while all is well.
 pub(crate) fn relay_trouble(standing: &RelayStanding) -> Option<Words> {
     match standing {
-        RelayStanding::Looking => None,
+        // Each malformed address has a notice of its own.
+        RelayStanding::Looking | RelayStanding::NoneUsable => None,
         RelayStanding::Unknown(failure) => Some(source_failure(failure)),
-        RelayStanding::NoneUsable => Some(words(
-            "None of the relay addresses in this page's URL can be used.",
-            "Correct the part after “?relay=” and load the page again.",
-        )),
         RelayStanding::Known { status, .. } => match status {
             RelayStatus::Connecting | RelayStatus::Reserved => None,
             RelayStatus::Lost | RelayStatus::Refused => Some(
@@ -85,7 +93,6 @@ fn source_failure(failure: &SourceFailure) -> Words {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the node may learn of more ways to fail")]
 fn relay_failure(failure: &RelayFailure) -> Words {
     match failure {
         RelayFailure::TimedOut | RelayFailure::Unreachable(_) => words(
@@ -112,6 +119,7 @@ fn relay_failure(failure: &RelayFailure) -> Words {
             "The relay is connected, but does not pass on who is there.",
             "This page connects again by itself. If it goes on, the relay has discovery turned off.",
         ),
+        // The node may learn of more ways to fail.
         other => words(format!("{other}."), "This page keeps trying."),
     }
 }
@@ -122,11 +130,11 @@ pub(crate) fn notice(kind: &NoticeKind) -> Words {
         NoticeKind::Identity(origin) => identity(origin),
         NoticeKind::Parameter(error) => words(
             format!("A relay in this page's URL cannot be used: {error}."),
-            "Correct the part after “?relay=”, for example /ip4/192.0.2.1/tcp/8080/ws, and load the page again.",
+            "Correct the part after “?relay=” and load the page again.",
         ),
         NoticeKind::Room(error) => words(
             format!("The room in this page's URL cannot be one: {error}."),
-            "You are in the room you were in before.",
+            "You are in the room shown below instead.",
         ),
         NoticeKind::Clock(skew) => {
             let (minutes, direction) = match skew {
@@ -192,7 +200,7 @@ pub(crate) fn route_reason(row: &PeerRow) -> String {
         (Some(Route::Direct), None) => "A direct connection: no relay in between.".to_owned(),
         (Some(Route::Circuit { .. }), None) => match failure {
             Some(failure) => format!("Through the relay, because {}.", dial_failure(failure)),
-            None => "Through the relay, which passes it on but cannot read it.".to_owned(),
+            None => "Through the relay, which carries the connection.".to_owned(),
         },
         (None, None) => match failure {
             Some(failure) => format!("Not connected: {}. It is tried again.", dial_failure(failure)),

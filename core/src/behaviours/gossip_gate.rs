@@ -32,8 +32,8 @@ use libp2p::{
     },
 };
 
-use super::is_circuit;
 use self::handler::{GateHandler, GossipEvent, GossipHandler, In};
+use super::is_circuit;
 
 /// What becomes of a peer's older connections when a newer one is established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,4 +339,3 @@ impl<F: TopicSubscriptionFilter + Send + 'static> NetworkBehaviour for GossipGat
             .map(|action| action.map_in(|event| Either::Left(In::Inner(event))))
     }
 }
-

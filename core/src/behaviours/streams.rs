@@ -158,7 +158,11 @@ enum Directness {
 
 impl Directness {
     fn of(endpoint: &ConnectedPoint) -> Self {
-        if is_circuit(endpoint) { Self::Circuit } else { Self::Direct }
+        if is_circuit(endpoint) {
+            Self::Circuit
+        } else {
+            Self::Direct
+        }
     }
 }
 

@@ -34,7 +34,8 @@ impl Engine {
     ) {
         match key {
             Some(DialKey::Relay(relay)) => {
-                self.reservations.handle_connected(relay, peer, connection, address, now);
+                self.reservations
+                    .handle_connected(relay, peer, connection, address, now);
             }
             Some(DialKey::Peer(_)) => self.peer_connected(peer, connection, route, Role::Dialer, now),
             None => self.peer_connected(peer, connection, route, Role::Listener, now),

@@ -47,13 +47,6 @@ pub enum Command {
     Join(RoomName),
     /// Leave a room.
     Leave(RoomName),
-    /// Say a line in a room that was joined.
-    Say {
-        /// Where.
-        room: RoomName,
-        /// What.
-        text: String,
-    },
     /// Announce this display name from now on.
     SetName(Option<String>),
     /// The world may have changed: try now what waits for a timer.

@@ -220,6 +220,9 @@ impl EventLoop {
             Request::Accept { protocol, reply } => {
                 let _ = reply.send(self.swarm.behaviour_mut().streams.accept(protocol));
             }
+            Request::Say { room, text, reply } => {
+                let _ = reply.send(self.engine.say(&room, &text, now));
+            }
             Request::View { reply } => {
                 let _ = reply.send(self.view.clone());
             }
@@ -245,11 +248,6 @@ impl EventLoop {
                 }
             }
             Command::Leave(room) => self.engine.leave(&room, now),
-            Command::Say { room, text } => {
-                if let Err(error) = self.engine.say(&room, &text, now) {
-                    tracing::warn!(%error, "cannot say that");
-                }
-            }
             Command::SetName(name) => self.engine.rename(name, now),
             Command::Nudge(nudge) => self.engine.nudge(nudge, now),
             // Handled where the loop ends.

@@ -9,7 +9,7 @@ use libp2p::{PeerId, Stream, StreamProtocol};
 use super::{Command, Reach, clock::Clock};
 use crate::{
     behaviours::{AcceptError, IncomingStreams, OpenError},
-    chat::RoomName,
+    chat::{RoomName, SayError},
     dial::{DialFailure, Route},
     now::Now,
     view::View,
@@ -51,6 +51,11 @@ pub(super) enum Request {
     Accept {
         protocol: StreamProtocol,
         reply: oneshot::Sender<Result<IncomingStreams, AcceptError>>,
+    },
+    Say {
+        room: RoomName,
+        text: String,
+        reply: oneshot::Sender<Result<String, SayError>>,
     },
     View {
         reply: oneshot::Sender<View>,
@@ -106,6 +111,18 @@ impl Node {
     pub async fn accept(&self, protocol: StreamProtocol) -> Result<Result<IncomingStreams, AcceptError>, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.request(Request::Accept { protocol, reply }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Says a line in a room that was joined; its id. The line is shown at once ([`Event::MessageReceived`]); whether it
+    /// left is told by [`Event::MessageSent`] or [`Event::MessageUndelivered`].
+    ///
+    /// [`Event::MessageReceived`]: super::Event::MessageReceived
+    /// [`Event::MessageSent`]: super::Event::MessageSent
+    /// [`Event::MessageUndelivered`]: super::Event::MessageUndelivered
+    pub async fn say(&self, room: RoomName, text: String) -> Result<Result<String, SayError>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Say { room, text, reply }).await?;
         answer.await.map_err(|_| Stopped)
     }
 

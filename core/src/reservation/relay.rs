@@ -2,16 +2,17 @@
 //!
 //! Knows nothing of other relays.
 
+mod timing;
+
+use self::timing::is_refusal;
+
 use std::{collections::VecDeque, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use rand::rngs::SmallRng;
 
 use super::{HeldRelay, MAX_ADDRESSES, RelayFailure, ReservationConfig};
-use crate::{
-    dial::backoff::{Backoff, BackoffConfig},
-    now::earlier,
-};
+use crate::{dial::backoff::Backoff, now::earlier};
 
 /// Reconnections in a row because no gossip came. After them the relay is kept without: circuits are better than nothing.
 const MAX_SILENT: u32 = 3;
@@ -451,77 +452,6 @@ impl Relay {
             self.note_loss(now);
             self.stale.push(connection);
             self.closing.push_back(connection);
-        }
-    }
-
-    fn note_loss(&mut self, now: Duration) {
-        if self.is_reserved() {
-            self.lost_at = Some(now);
-        }
-        self.slot = match self.slot {
-            Slot::Requested { .. } | Slot::Held => Slot::Closing { since: now },
-            Slot::Closing { since } => Slot::Closing { since },
-            Slot::Free { .. } | Slot::Ended { .. } => Slot::Free { retry_at: now },
-        };
-    }
-
-    /// Waiting begins small again once everything works: reserved, and gossip flows or is not expected.
-    fn note_success(&mut self) {
-        if let (Phase::Connected(current), Slot::Held) = (&self.phase, &self.slot)
-            && current.gossip != Gossip::Awaited
-        {
-            self.backoff.reset();
-            self.refusals.reset();
-        }
-    }
-
-    fn addresses_of_round(&self, config: &ReservationConfig, now: Duration) -> VecDeque<Multiaddr> {
-        let good = self.last_good.iter().filter(|good| self.addrs.contains(good));
-        let others: Vec<&Multiaddr> = self
-            .addrs
-            .iter()
-            .filter(|address| Some(*address) != self.last_good.as_ref())
-            .collect();
-        if self.is_quick(config, now) && !others.is_empty() {
-            return good.chain([others[self.round % others.len()]]).cloned().collect();
-        }
-        good.chain(others).cloned().collect()
-    }
-
-    fn is_quick(&self, config: &ReservationConfig, now: Duration) -> bool {
-        self.lost_at
-            .is_some_and(|lost| now.saturating_sub(lost) < config.quick_for)
-    }
-
-    fn patience(&self, config: &ReservationConfig, now: Duration) -> Duration {
-        if self.is_quick(config, now) {
-            config.quick_patience
-        } else {
-            config.patience
-        }
-    }
-
-    fn delay(&mut self, delay: Delay, config: &ReservationConfig, rng: &mut SmallRng, now: Duration) -> Duration {
-        match delay {
-            Delay::None => Duration::ZERO,
-            Delay::AfterRefusal => self.refusals.after_failure(&config.retry_after_refusal, rng),
-            Delay::Normal if self.is_quick(config, now) => {
-                let quick = BackoffConfig {
-                    max: config.retry.max.min(config.quick_max),
-                    ..config.retry
-                };
-                self.backoff.after_failure(&quick, rng)
-            }
-            Delay::Normal => self.backoff.after_failure(&config.retry, rng),
-        }
-    }
-}
-
-fn is_refusal(reason: &RelayFailure) -> bool {
-    match reason {
-        RelayFailure::WrongPeer | RelayFailure::NotARelay | RelayFailure::Refused(_) => true,
-        RelayFailure::TimedOut | RelayFailure::Unreachable(_) | RelayFailure::Disconnected | RelayFailure::NoGossip => {
-            false
         }
     }
 }

@@ -5,22 +5,25 @@
 //!   at hosts that nobody knows in advance. WebRTC is not under `connect-src` at all.
 //! - Everything else a browser could load or be led to is off.
 
+use axum::http::HeaderValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
 /// The policy for a page whose `index.html` is `html`.
-pub(super) fn policy(html: &str) -> String {
+pub(super) fn policy(html: &str) -> HeaderValue {
     let scripts = hashes(html, "script");
     let styles = hashes(html, "style");
-    format!(
+    let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{scripts}; style-src 'self'{styles}; \
          connect-src 'self' ws: wss:; img-src 'self' data:; manifest-src 'self'; \
          base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
-    )
+    );
+    policy.try_into().expect("every part of it is ASCII")
 }
 
 /// The policy for plain text of ours.
-pub(super) const NOTHING: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
+pub(super) const NOTHING: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'");
 
 /// ` 'sha256-…'` for every inline element called `name`, as CSP Level 3 hashes them: the text between the tags, byte for
 /// byte.
@@ -62,6 +65,7 @@ mod tests {
         let html = "<html><SCRIPT type=module>alert(1)</SCRIPT><script src=\"a.js\"></script>\
                     <scripture>x</scripture><script>\n b \n</script></html>";
         let policy = policy(html);
+        let policy = policy.to_str().unwrap();
         // printf 'alert(1)' | openssl dgst -sha256 -binary | base64
         assert!(
             policy.contains("'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"),
@@ -85,7 +89,7 @@ mod tests {
             "<script>ß</scrip",
             "<script é>x</script>",
         ] {
-            let allowed = policy(html).matches("sha256-").count();
+            let allowed = policy(html).to_str().unwrap().matches("sha256-").count();
             assert!(allowed <= 1, "{html}");
         }
     }

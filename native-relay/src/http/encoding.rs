@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 /// Files smaller than this travel in one packet anyhow.
 const WORTHWHILE_BYTES: usize = 1_024;
-const BROTLI_QUALITY: i32 = 5;
+const BROTLI_QUALITY: i32 = 9;
 const BROTLI_WINDOW_BITS: i32 = 22;
 const GZIP_LEVEL: u32 = 6;
 
@@ -69,9 +69,11 @@ fn accepts(headers: &HeaderMap, coding: &str) -> bool {
 
 fn brotli(plain: &[u8]) -> Option<Bytes> {
     let mut compressed = Vec::new();
-    let mut parameters = brotli::enc::BrotliEncoderParams::default();
-    parameters.quality = BROTLI_QUALITY;
-    parameters.lgwin = BROTLI_WINDOW_BITS;
+    let parameters = brotli::enc::BrotliEncoderParams {
+        quality: BROTLI_QUALITY,
+        lgwin: BROTLI_WINDOW_BITS,
+        ..Default::default()
+    };
     brotli::BrotliCompress(&mut &*plain, &mut compressed, &parameters).ok()?;
     smaller(compressed, plain)
 }

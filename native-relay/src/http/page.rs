@@ -81,7 +81,7 @@ impl Page {
     pub(crate) fn load(dir: &Path) -> Result<Self, PageError> {
         let mut page = Self {
             files: BTreeMap::new(),
-            policy: HeaderValue::from_static(csp::NOTHING),
+            policy: csp::NOTHING,
         };
         if !dir.join("index.html").is_file() {
             tracing::warn!(dir = %dir.display(), "no page there; / will say how to build it");
@@ -100,8 +100,7 @@ impl Page {
             let content = fs::read(&path).map_err(read)?;
             let Some(name) = url_path(dir, &path) else { continue };
             if name == "/index.html" {
-                let policy = csp::policy(&String::from_utf8_lossy(&content));
-                page.policy = policy.try_into().expect("a policy is ASCII");
+                page.policy = csp::policy(&String::from_utf8_lossy(&content));
                 page.files.insert("/".to_owned(), File::new("/index.html", content));
             } else {
                 page.files.insert(name.clone(), File::new(&name, content));

@@ -54,12 +54,15 @@ pub(crate) fn listen_address(socket: SocketAddr) -> Multiaddr {
     tcp_address(socket).with(Protocol::Ws("/".into()))
 }
 
+/// There is nothing left to wait for.
+type Accepted = Ready<io::Result<Compat<Replayed<TcpStream>>>>;
+
 /// The inner transport: hands on what the acceptor found. Listens only where the acceptor does.
 pub(crate) struct Upgrades {
     bound: Vec<SocketAddr>,
     incoming: mpsc::Receiver<Upgrade>,
     listeners: Vec<(ListenerId, SocketAddr)>,
-    announced: VecDeque<TransportEvent<Ready<io::Result<Compat<Replayed<TcpStream>>>>, io::Error>>,
+    announced: VecDeque<TransportEvent<Accepted, io::Error>>,
 }
 
 impl Upgrades {
@@ -77,7 +80,7 @@ impl Upgrades {
 impl Transport for Upgrades {
     type Output = Compat<Replayed<TcpStream>>;
     type Error = io::Error;
-    type ListenerUpgrade = Ready<io::Result<Self::Output>>;
+    type ListenerUpgrade = Accepted;
     type Dial = Ready<io::Result<Self::Output>>;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {

@@ -6,19 +6,21 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    gossipsub, identify,
     identity::Keypair,
     multiaddr::Protocol,
-    ping, relay,
+    noise, ping, quic, relay,
     request_response::ProtocolSupport,
     swarm::{NetworkBehaviour, SwarmEvent},
+    tcp, websocket, yamux,
 };
 use native_relay::{Config, Relay};
 use peerway_core::{
     announcement::Announcement,
     behaviours::{Snapshots, message_id, snapshots},
     protocol::DISCOVERY_TOPIC,
-    transport,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -75,6 +77,40 @@ pub(crate) struct PeerBehaviour {
     pub(crate) gossip: gossipsub::Behaviour,
 }
 
+/// Everything that the relay listens for, and circuits.
+fn transport(keys: &Keypair) -> (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour) {
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let noise = || noise::Config::new(keys).unwrap();
+    let (circuits, relay) = relay::client::new(keys.public().to_peer_id());
+    let circuits = circuits
+        .upgrade(Version::V1)
+        .authenticate(noise())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let websocket = websocket::Config::new(tcp());
+    let websocket = websocket
+        .upgrade(Version::V1)
+        .authenticate(noise())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let tcp = tcp()
+        .upgrade(Version::V1)
+        .authenticate(noise())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let quic = quic::tokio::Transport::new(quic::Config::new(keys));
+    let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
+    let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand::rng()).unwrap();
+    let webrtc = libp2p_webrtc::tokio::Transport::new(keys.clone(), certificate);
+    let webrtc = webrtc
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed();
+    let all = [websocket, tcp, quic, webrtc].into_iter().fold(circuits, |all, next| {
+        all.or_transport(next).map(|either, _| either.into_inner()).boxed()
+    });
+    (all, relay)
+}
+
 /// A native peer with stock settings, as somebody else's programme would have them.
 pub(crate) struct Peer {
     pub(crate) swarm: Swarm<PeerBehaviour>,
@@ -90,14 +126,14 @@ impl Peer {
         change: impl FnOnce(&mut gossipsub::ConfigBuilder) -> &mut gossipsub::ConfigBuilder,
     ) -> Self {
         let keys = Keypair::generate_ed25519();
-        let transports = transport::native(&keys).unwrap();
+        let (transport, relay) = transport(&keys);
         let mut config = gossipsub::ConfigBuilder::default();
         config
             .message_id_fn(message_id)
             .heartbeat_initial_delay(Duration::from_millis(100));
         let config = change(&mut config).build().unwrap();
         let behaviour = PeerBehaviour {
-            relay: transports.relay,
+            relay,
             snapshots: snapshots(ProtocolSupport::Outbound),
             identify: identify::Behaviour::new(identify::Config::new("test/1".to_owned(), keys.public())),
             ping: ping::Behaviour::default(),
@@ -105,7 +141,7 @@ impl Peer {
         };
         let Ok(builder) = SwarmBuilder::with_existing_identity(keys.clone())
             .with_tokio()
-            .with_other_transport(|_| transports.transport);
+            .with_other_transport(|_| transport);
         let Ok(builder) = builder.with_behaviour(|_| behaviour);
         let swarm = builder
             .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE * 4))
@@ -146,6 +182,7 @@ impl Peer {
                     ..
                 })) => accepted = true,
                 SwarmEvent::NewListenAddr { address: new, .. } => address = address.take().or(Some(new)),
+                SwarmEvent::OutgoingConnectionError { error, .. } => panic!("cannot reach the relay: {error:?}"),
                 SwarmEvent::ListenerClosed { reason, .. } => panic!("no reservation: {reason:?}"),
                 _ => {}
             }

@@ -103,7 +103,8 @@ fn manager() -> Option<(JsValue, Function)> {
     Some((manager, request))
 }
 
-#[cfg(all(test, target_family = "wasm"))]
+#[cfg(test)]
+#[cfg(target_family = "wasm")]
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 

@@ -87,6 +87,16 @@ fn SayForm() -> impl IntoView {
     let model = session.model;
     let field = NodeRef::<html::Textarea>::new();
     let problem = RwSignal::new(None);
+    Effect::new(move |_| {
+        let (Some((text, words)), Some(field)) = (model.refused_line.get(), field.get()) else {
+            return;
+        };
+        // What was typed since is not thrown away for it.
+        if field.value().is_empty() {
+            field.set_value(&text);
+        }
+        problem.set(Some(words));
+    });
     let say = move || {
         let Some(field) = field.get_untracked() else { return };
         let text = field.value();
@@ -126,7 +136,7 @@ fn SayForm() -> impl IntoView {
                 id="chat-input"
                 data-testid="chat-input"
                 rows="1"
-                placeholder=move || format!("Message to everyone in {}", model.room.get())
+                placeholder=move || format!("Message to {}", model.room.get())
                 autocomplete="off"
                 node_ref=field
                 on:keydown=on_keydown

@@ -38,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) dropped_lines: RwSignal<u64>,
     /// Our own lines that have not left, by id.
     pub(crate) unsent: RwSignal<BTreeMap<String, Unsent>>,
+    /// A line that the node refused to say: its text, and why, in words.
+    pub(crate) refused_line: RwSignal<Option<(String, String)>>,
     /// What the user should know, the oldest first.
     pub(crate) notices: RwSignal<Vec<Notice>>,
 }
@@ -142,6 +144,7 @@ impl Model {
             lines: RwSignal::new(Vec::new()),
             dropped_lines: RwSignal::new(0),
             unsent: RwSignal::new(BTreeMap::new()),
+            refused_line: RwSignal::new(None),
             notices: RwSignal::new(Vec::new()),
         };
         match room {
@@ -177,7 +180,7 @@ impl Model {
             Changed::Peer(peer) => self.draw_peer(view, *peer),
             Changed::Room(room) => self.draw_room(view, room),
             // `Changed` may grow: whatever it says, everything is right.
-            _ => self.draw_all(view),
+            Changed::All | _ => self.draw_all(view),
         }
     }
 

@@ -35,7 +35,8 @@ fn key(slot: Slot) -> String {
     format!("peerway.name.{}", slot.0)
 }
 
-#[cfg(all(test, target_family = "wasm"))]
+#[cfg(test)]
+#[cfg(target_family = "wasm")]
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 

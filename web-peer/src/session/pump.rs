@@ -7,7 +7,7 @@ use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use peerway_core::{
     chat::{RoomName, clean_name},
-    node::{Command, Event, Events, Node, Nudge, Reach, builder},
+    node::{Command, Event, Events, Node, Nudge, Reach, Stopped, builder},
     view::{RelayStatus, View},
 };
 use wasm_bindgen_futures::spawn_local;
@@ -21,7 +21,7 @@ use super::{
     relays::{self, PageOrigin},
     source::{self, Report},
 };
-use crate::browser;
+use crate::{browser, words};
 
 /// While the relay is lost, its document is read this often: it may come back with another identity.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(super) async fn run(model: Model, intents: mpsc::Receiver<Intent>) {
     // The document is fetched while the identity is being taken.
     let session = pin!(async move {
         let identity = identity::take().await;
-        let Some(pump) = Pump::start(model, identity, asks) else {
+        let Some(pump) = Pump::start(model, identity, origin.as_ref(), asks) else {
             return;
         };
         pump.run(origin.as_ref(), &parameters, intents, reports).await;
@@ -94,9 +94,15 @@ enum Flow {
 }
 
 impl Pump {
-    fn start(model: Model, identity: identity::Identity, asks: mpsc::Sender<()>) -> Option<Self> {
+    fn start(
+        model: Model,
+        identity: identity::Identity,
+        origin: Option<&PageOrigin>,
+        asks: mpsc::Sender<()>,
+    ) -> Option<Self> {
         let name = name::load(&identity.origin);
         let built = builder(identity.keypair)
+            .config(relays::config(origin))
             .name(name.clone())
             .room(model.room.get_untracked())
             .build();
@@ -214,7 +220,14 @@ impl Pump {
         match intent {
             Intent::Say(text) => {
                 let room = self.model.room.get_untracked();
-                self.tell(Command::Say { room, text }).await
+                match self.node.say(room, text.clone()).await {
+                    Ok(Ok(_id)) => Flow::On,
+                    Ok(Err(error)) => {
+                        self.model.refused_line.set(Some((text, words::of_say_error(error))));
+                        Flow::On
+                    }
+                    Err(Stopped) => self.on_stopped(),
+                }
             }
             Intent::Rename(raw) => {
                 let name = raw.as_deref().and_then(clean_name);

@@ -13,7 +13,14 @@ mod parameter;
 mod place;
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use peerway_core::reservation::RelaySpec;
+use peerway_core::{
+    config::Config,
+    dial::{
+        self,
+        plan::{PageScheme, Vantage},
+    },
+    reservation::RelaySpec,
+};
 
 pub(crate) use self::{
     document::{DocumentError, RelayDocument},
@@ -58,6 +65,27 @@ pub(crate) fn from_document(origin: &PageOrigin, document: &RelayDocument) -> Re
         peer: Some(document.peer),
         addrs,
     }
+}
+
+/// How this page looks at the addresses of strangers: never nearer to the user's machine than the page itself is.
+pub(crate) fn config(origin: Option<&PageOrigin>) -> Config {
+    let (scheme, scope) = match origin {
+        Some(origin) => (origin.scheme, origin.host.scope()),
+        None => (Scheme::Https, Scope::Public),
+    };
+    let mut config = Config::default();
+    config.dial.vantage = Vantage::Page {
+        scheme: match scheme {
+            Scheme::Http => PageScheme::Http,
+            Scheme::Https => PageScheme::Https,
+        },
+        scope: match scope {
+            Scope::Public => dial::route::Scope::Public,
+            Scope::Private => dial::route::Scope::Private,
+            Scope::Loopback => dial::route::Scope::Loopback,
+        },
+    };
+    config
 }
 
 /// The WebSocket at the page's own origin.

@@ -9,7 +9,10 @@ use libp2p::{
     gossipsub::{self, IdentTopic},
     identity::Keypair,
     multiaddr::Protocol,
-    swarm::{self, SwarmEvent, dial_opts::{DialOpts, PeerCondition}},
+    swarm::{
+        self, SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
 };
 
 use super::{GossipGate, OlderConnections};
@@ -23,8 +26,7 @@ fn swarm(key: &Keypair, older: OlderConnections) -> Swarm<GossipGate> {
         .heartbeat_initial_delay(Duration::from_millis(50))
         .build()
         .unwrap();
-    let mut gossip =
-        gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config).unwrap();
+    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config).unwrap();
     gossip.subscribe(&IdentTopic::new(TOPIC)).unwrap();
     let transports = transport::memory(key).unwrap();
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(600));

@@ -331,7 +331,7 @@ impl Dialer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gate {
+pub(super) enum Gate {
     Open,
     /// The relay carries as many attempts as it may.
     NoPlace,

@@ -78,14 +78,14 @@ impl Claim {
 
     /// Another tab spoke; what to answer.
     pub(super) fn handle_word(&mut self, word: Word) -> Option<Word> {
-        let ours = Word::Held { slot: self.slot.0 };
         match (word, &self.state) {
-            (Word::Claim { .. }, State::Held) => Some(ours),
-            // Of two claims the lower number stays: it says so, as the other tab may not have heard its claim.
-            (Word::Claim { slot, nonce }, State::Claiming) if slot == self.slot.0 && nonce != self.nonce => {
-                if nonce > self.nonce {
-                    return Some(ours);
-                }
+            (Word::Claim { .. }, State::Held) => Some(Word::Held { slot: self.slot.0 }),
+            // Of two claims the lower number stays. It repeats its claim, which the other tab may not have heard; it does
+            // not say that it holds the slot, because a third tab with a lower number still may.
+            (Word::Claim { slot, nonce }, State::Claiming) if slot == self.slot.0 && nonce > self.nonce => {
+                Some(self.word())
+            }
+            (Word::Claim { slot, nonce }, State::Claiming) if slot == self.slot.0 && nonce < self.nonce => {
                 self.note(slot);
                 None
             }
@@ -149,10 +149,23 @@ mod tests {
         let mut high = Claim::new(None, 2);
         assert_eq!(high.handle_word(low.word()), None);
         let answer = low.handle_word(high.word()).unwrap();
-        assert_eq!(answer, Word::Held { slot: 1 });
         assert_eq!(high.handle_word(answer), None);
         assert_eq!(low.handle_window_end(), Outcome::Held(Slot(1)));
         assert_eq!(high.handle_window_end(), Outcome::Claim);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn when_three_claim_one_slot_the_middle_one_does_not_drive_the_lowest_away() {
+        let [mut low, mut middle, mut high] = [1, 2, 3].map(|nonce| Claim::new(None, nonce));
+        // The middle one hears the highest first and defends a slot that is not its own.
+        let defence = middle.handle_word(high.word()).unwrap();
+        let answer = low.handle_word(defence).unwrap();
+        assert_eq!(high.handle_word(defence), None);
+        assert_eq!(middle.handle_word(answer), None);
+        assert_eq!(low.handle_window_end(), Outcome::Held(Slot(1)));
+        assert_eq!(middle.handle_window_end(), Outcome::Claim);
+        assert_eq!(high.handle_window_end(), Outcome::Claim);
+        assert_eq!(middle.word(), Word::Claim { slot: 2, nonce: 2 });
     }
 
     #[wasm_bindgen_test(unsupported = test)]

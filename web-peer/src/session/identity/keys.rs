@@ -22,7 +22,7 @@ struct Stored {
 
 /// What was found in a slot.
 pub(super) enum Found {
-    Identity(Keypair),
+    Identity(Box<Keypair>),
     Nothing,
     Corrupt,
 }
@@ -44,7 +44,7 @@ impl<'a> KeyStore<'a> {
     pub(super) fn read(&self) -> Found {
         match self.store.get(&self.name) {
             None => Found::Nothing,
-            Some(value) => decode(&value).map_or(Found::Corrupt, Found::Identity),
+            Some(value) => decode(&value).map_or(Found::Corrupt, |keypair| Found::Identity(Box::new(keypair))),
         }
     }
 

@@ -99,7 +99,8 @@ fn answer(channel: &Channel, claim: &mut Claim, text: &str) {
     }
 }
 
-#[cfg(all(test, target_family = "wasm"))]
+#[cfg(test)]
+#[cfg(target_family = "wasm")]
 pub(super) mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 

@@ -11,6 +11,9 @@ const MAX_RELAYS: usize = 4;
 /// What is wrong with a `?relay=`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParameterError {
+    /// There is none.
+    #[error("nothing stands after “relay=”")]
+    Empty,
     /// It cannot be read as a multiaddr at all.
     #[error("“{text}” is not a multiaddr: {reason}")]
     NotAMultiaddr { text: String, reason: String },
@@ -65,6 +68,9 @@ fn add(
 
 fn parse(origin: Option<&PageOrigin>, value: &str) -> Result<(Multiaddr, Option<PeerId>), ParameterError> {
     let text = quote(value);
+    if value.is_empty() {
+        return Err(ParameterError::Empty);
+    }
     let address: Multiaddr = match value.parse() {
         Ok(address) => address,
         Err(error) => {
@@ -94,9 +100,7 @@ fn parse(origin: Option<&PageOrigin>, value: &str) -> Result<(Multiaddr, Option<
 
 /// The parser's words name what it stumbled over, not what the user forgot.
 fn reason(value: &str, error: &libp2p::multiaddr::Error) -> String {
-    if value.is_empty() {
-        "nothing stands after “relay=”".to_owned()
-    } else if !value.starts_with('/') {
+    if !value.starts_with('/') {
         "it has to begin with “/”, as in /ip4/192.0.2.1/tcp/8080/ws".to_owned()
     } else {
         error.to_string()

@@ -62,6 +62,7 @@ impl Host {
     }
 
     /// The host an address begins with. `None` if there is none, or if it is no place at all (`0.0.0.0`).
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other protocol is no host")]
     pub(crate) fn of(address: &Multiaddr) -> Option<Self> {
         let host = match address.iter().next()? {
             Protocol::Ip4(ip) => Self::Ip(ip.into()),
