@@ -1,5 +1,5 @@
 //! Two nodes that know one relay find each other by peer id and echo: the whole programme, natively and in a page.
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::select, pin_mut};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, future::join};
 use libp2p::{PeerId, StreamProtocol, identity::Keypair};
 use peerway_core::node::{self, Node, Reach};
 
@@ -29,17 +29,13 @@ async fn ask(node: Node, peer: PeerId, say: impl Fn(String)) -> Outcome {
 }
 
 pub(crate) async fn run(relay: &str, peer: Option<&str>, say: impl Fn(String)) -> Outcome {
-    let key = Keypair::generate_ed25519();
-    let (node, _events, event_loop) = node::builder(key).relay(relay.parse::<node::RelaySpec>()?).build()?;
-    say(format!("{}", node.local_peer_id()));
-    let (event_loop, peer) = (async { Ok(event_loop.run().await) }, peer.map(str::parse).transpose()?);
-    let work = async {
-        if let Some(peer) = peer {
-            ask(node, peer, &say).await
-        } else {
-            serve(node, &say).await
-        }
+    let relay: node::RelaySpec = relay.parse()?;
+    let (node, _events, event_loop) = node::builder(Keypair::generate_ed25519()).relay(relay).build()?;
+    say(node.local_peer_id().to_string());
+    let work = match peer {
+        Some(peer) => ask(node, peer.parse()?, say).left_future(),
+        None => serve(node, say).right_future(),
     };
-    pin_mut!(event_loop, work);
-    select(event_loop, work).await.factor_first().0
+    // The event loop ends when `work` has dropped the last handle to the node.
+    join(event_loop.run(), work).await.1
 }

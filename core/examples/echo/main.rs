@@ -7,6 +7,7 @@ mod echo;
 
 #[cfg(not(target_family = "wasm"))]
 #[tokio::main]
+#[expect(clippy::print_stdout, reason = "it is what the programme is for")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let relay = arguments.first().ok_or("usage: echo RELAY [PEER]")?;

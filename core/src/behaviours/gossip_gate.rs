@@ -11,7 +11,8 @@
 //! It never closes a connection, unless told to with [`OlderConnections::Close`].
 
 mod handler;
-#[cfg(all(test, not(target_family = "wasm")))]
+#[cfg(test)]
+#[cfg(not(target_family = "wasm"))]
 mod tests;
 
 use std::{

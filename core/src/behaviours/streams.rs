@@ -168,10 +168,12 @@ impl Directness {
 
 /// The protocols that the application accepts, shared with the handlers, which live in other tasks.
 #[derive(Clone, Default)]
-struct Accepted(Arc<Mutex<HashMap<StreamProtocol, mpsc::Sender<(PeerId, Stream)>>>>);
+struct Accepted(Arc<Mutex<Acceptors>>);
+
+type Acceptors = HashMap<StreamProtocol, mpsc::Sender<(PeerId, Stream)>>;
 
 impl Accepted {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamProtocol, mpsc::Sender<(PeerId, Stream)>>> {
+    fn lock(&self) -> MutexGuard<'_, Acceptors> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -107,7 +107,7 @@ impl Ladder {
         let is_circuit = |route: Route| matches!(route, Route::Circuit { .. });
         let has_circuit = self.links.open().any(|link| is_circuit(link.route));
         let mut rungs = plan(facts, ours);
-        rungs.retain(|rung| !self.tried.contains(&rung.address) && !(has_circuit && is_circuit(rung.route)));
+        rungs.retain(|rung| !(self.tried.contains(&rung.address) || has_circuit && is_circuit(rung.route)));
         rungs
     }
 

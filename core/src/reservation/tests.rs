@@ -1,3 +1,5 @@
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names the one variant it wants")]
+
 use std::collections::BTreeSet;
 
 use rand::{Rng, SeedableRng};

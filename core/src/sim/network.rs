@@ -316,10 +316,9 @@ impl Network {
     }
 
     pub(super) fn relay_at(&self, address: &Multiaddr) -> Option<RelayId> {
-        let relay = address.iter().find_map(|part| match part {
-            Protocol::P2p(peer) => self.relay_of(peer),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "only a peer id names a relay")]
-            _ => None,
+        let relay = address.iter().find_map(|part| {
+            let Protocol::P2p(peer) = part else { return None };
+            self.relay_of(peer)
         });
         relay.or_else(|| {
             self.relays

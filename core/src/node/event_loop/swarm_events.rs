@@ -84,10 +84,10 @@ impl EventLoop {
                 let ping = result.map_or(Ping::Lost, Ping::Pong);
                 self.engine.handle_ping(peer, connection, ping, now);
             }
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                if !offers_reservations(&info) {
-                    self.engine.handle_not_a_relay(peer_id, now);
-                }
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })
+                if !offers_reservations(&info) =>
+            {
+                self.engine.handle_not_a_relay(peer_id, now);
             }
             BehaviourEvent::Snapshots(request_response::Event::Message {
                 message: Message::Response { response, .. },
