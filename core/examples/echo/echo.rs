@@ -21,21 +21,19 @@ async fn ask(node: Node, peer: PeerId, say: impl Fn(String)) -> Outcome {
     let route = node.connect(peer, Reach::PreferDirect).await?;
     let mut stream = node.open(peer, ECHO).await?;
     stream.write_all(b"hello through the relay").await?;
-    stream.close().await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    say(format!("{answer} ({route:?})"));
+    let mut answer = [0; 23];
+    stream.read_exact(&mut answer).await?;
+    say(format!("{} ({route:?})", String::from_utf8_lossy(&answer)));
     Ok(())
 }
 
 pub(crate) async fn run(relay: &str, peer: Option<&str>, say: impl Fn(String)) -> Outcome {
-    let relay: node::RelaySpec = relay.parse()?;
-    let (node, _events, event_loop) = node::builder(Keypair::generate_ed25519()).relay(relay).build()?;
+    let key = Keypair::generate_ed25519();
+    let (node, _events, event_loop) = node::builder(key).relay(relay.parse::<node::RelaySpec>()?).build()?;
     say(node.local_peer_id().to_string());
     let work = match peer {
         Some(peer) => ask(node, peer.parse()?, say).left_future(),
         None => serve(node, say).right_future(),
     };
-    // The event loop ends when `work` has dropped the last handle to the node.
     join(event_loop.run(), work).await.1
 }

@@ -22,7 +22,7 @@ fn main() {
     let get = |of: &JsValue, name: &str| js_sys::Reflect::get(of, &name.into()).unwrap_or_default();
     let query = get(&get(&global, "location"), "search").as_string().unwrap_or_default();
     let body = get(&get(&global, "document"), "body");
-    let value = |name: &str| {
+    let value = move |name: &str| {
         let pairs = query.trim_start_matches('?').split('&');
         pairs
             .filter_map(|pair| pair.split_once('='))
