@@ -66,7 +66,7 @@ fn report(name: &str, samples: impl Iterator<Item = f64>) {
 struct Round {
     /// Navigation start to a reservation.
     reserved: f64,
-    /// Navigation start to the first peer in the list.
+    /// Navigation start to the first peer in the list, of the page that came second.
     first_peer: f64,
     /// From the later reservation to the later first peer.
     discovery: f64,
@@ -82,11 +82,13 @@ impl Round {
         let (alice, bob) = futures::try_join!(alice.open(&url), bob.open(&url))?;
         let (alice, bob) = futures::try_join!(Visit::of(&alice), Visit::of(&bob))?;
         let later = |pick: fn(&Visit) -> f64| pick(&alice).max(pick(&bob));
+        // Before the second page there is nobody to know.
+        let newcomer = if alice.origin > bob.origin { &alice } else { &bob };
         let both_reserved = later(|visit| visit.origin + visit.reserved);
         let both_know = later(|visit| visit.origin + visit.first_peer);
         Ok(Self {
             reserved: later(|visit| visit.reserved),
-            first_peer: later(|visit| visit.first_peer),
+            first_peer: newcomer.first_peer,
             discovery: (both_know - both_reserved).max(0.0),
             connection: later(|visit| visit.connection),
         })

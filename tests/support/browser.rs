@@ -135,14 +135,25 @@ impl Browser {
         Ok(speak(&tabs.session.client).await?)
     }
 
-    /// Closes one tab, the browser's last one excepted: that would end the browser.
+    /// Closes one tab. The browser stays: if that was its last tab, it gets an empty one first.
     pub(crate) async fn close_tab(&self, tab: &WindowHandle) -> anyhow::Result<()> {
-        if self.session.lock().await.session.client.windows().await?.len() == 1 {
-            let spare = self.session.lock().await.session.client.new_window(true).await?.handle;
-            self.session.lock().await.unused = Some(spare);
-        }
-        self.in_tab(tab, async |client| client.close_window().await).await?;
-        self.session.lock().await.current = None;
+        let mut tabs = self.session.lock().await;
+        let client = &tabs.session.client;
+        let mut others = client.windows().await?;
+        others.retain(|other| other != tab);
+        let (next, unused) = match others.pop() {
+            Some(other) => (other, None),
+            None => {
+                let spare = client.new_window(true).await?.handle;
+                (spare.clone(), Some(spare))
+            }
+        };
+        client.switch_to_window(tab.clone()).await?;
+        client.close_window().await?;
+        // No command is possible from a tab that is gone, not even one that opens another.
+        client.switch_to_window(next.clone()).await?;
+        tabs.current = Some(next);
+        tabs.unused = tabs.unused.take().or(unused);
         Ok(())
     }
 
