@@ -2,7 +2,7 @@
 //!
 //! * [`GossipGate`]: gossipsub that runs on one connection per peer, never on a circuit.
 //! * [`Streams`]: raw streams, opened on the best connection to a peer.
-//! * [`snapshot`]: asks relays for what they have recently heard.
+//! * [`snapshots`]: asks relays for what they have recently heard.
 
 mod gossip_gate;
 mod streams;

@@ -36,7 +36,7 @@ pub struct Dialer {
     local: PeerId,
     pub(super) config: DialConfig,
     rng: SmallRng,
-    /// Bounded by [`MAX_PEERS`] and what the user opened.
+    /// Bounded by [`MAX_PEERS`](super::MAX_PEERS) and what the user opened.
     pub(super) ladders: BTreeMap<PeerId, Ladder>,
     /// Those heard of, by the hash that decides who is dialled in a crowd.
     ranking: BTreeSet<(Affinity, PeerId)>,
@@ -295,7 +295,7 @@ impl Dialer {
         earlier(earlier(ladders, attempts), self.foreign.next_leave())
     }
 
-    /// The best connection to a peer, by the rules of [`links`]. Not a circuit when there is anything better; whether a circuit
+    /// The best connection to a peer, by the rules of [`links`](super::links). Not a circuit when there is anything better; whether a circuit
     /// is good enough is for the caller to say.
     #[must_use]
     pub fn best(&self, peer: PeerId) -> Option<(ConnectionId, Route)> {
