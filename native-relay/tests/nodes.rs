@@ -1,6 +1,10 @@
 //! Whole nodes that know nothing but the relay: they hear of each other, connect through it, talk and open streams.
 
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "what fails here fails the test, and it waits for single events"
+)]
 
 mod support;
 
