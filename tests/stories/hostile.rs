@@ -79,6 +79,10 @@ impl Victims {
     }
 }
 
+/// With a relay that answers snapshots with lies a newcomer waits for the next announcement: the shortest interval and
+/// its jitter, then a dial by the side that waits.
+const WITHOUT_SNAPSHOT: Duration = Duration::from_secs(15 + 3 + 7);
+
 /// Whatever else the console holds: the wasm did not panic.
 async fn assert_unharmed(page: &Page) -> anyhow::Result<()> {
     let errors = page.browser().console_errors().await?;
@@ -223,7 +227,10 @@ async fn when_the_relay_itself_lies_pages_that_use_it_still_find_each_other() ->
     let url = with_relay(&server.url(), &relay.websocket.to_string())?;
     let (alice, bob) = two_pages(&url).await?;
     let (alice_id, bob_id) = futures::try_join!(alice.reserved(), bob.reserved())?;
-    futures::try_join!(alice.connected_to(&bob_id), bob.connected_to(&alice_id))?;
+    futures::try_join!(
+        alice.connected_within(WITHOUT_SNAPSHOT, &bob_id),
+        bob.connected_within(WITHOUT_SNAPSHOT, &alice_id)
+    )?;
     assert_eq!(relay.unasked(), 0, "both pages asked for a snapshot");
 
     // Nothing that the relay forwards unseen does harm.
@@ -236,7 +243,10 @@ async fn when_the_relay_itself_lies_pages_that_use_it_still_find_each_other() ->
         relay.answer([lie]);
         alice.reload().await?;
         assert_eq!(alice.reserved().await?, alice_id);
-        futures::try_join!(alice.connected_to(&bob_id), bob.connected_to(&alice_id))?;
+        futures::try_join!(
+            alice.connected_within(WITHOUT_SNAPSHOT, &bob_id),
+            bob.connected_within(WITHOUT_SNAPSHOT, &alice_id)
+        )?;
         assert_eq!(relay.unasked(), 0, "the page asked for a snapshot");
         chat_both_ways(&alice, &bob, SOON, "unimpressed").await?;
     }
