@@ -233,10 +233,14 @@ async fn when_the_relay_itself_lies_pages_that_use_it_still_find_each_other() ->
     )?;
     assert_eq!(relay.unasked(), 0, "both pages asked for a snapshot");
 
+    chat_both_ways(&alice, &bob, SOON, "before").await?;
+
     // Nothing that the relay forwards unseen does harm.
     let key = announcements::keypair(1);
     let payloads = attack(key.public().to_peer_id(), alice_id.parse()?, &victims, relay_id);
     publish(relay.tcp.clone(), key, DISCOVERY_TOPIC, payloads).await?;
+
+    chat_both_ways(&alice, &bob, SOON, "after the attack").await?;
 
     // Hearsay with the highest number there is must not win over what Bob himself goes on to say.
     for lie in lies_about(&bob_id, &victims, relay_id) {
