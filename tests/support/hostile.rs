@@ -18,10 +18,11 @@ pub use relay::HostileRelay;
 /// Larger than anything an honest node lets pass.
 const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 
-/// Gossip without any of the care that an honest node takes.
+/// Gossip without any of the care that an honest node takes. Signatures are passed on: honest nodes insist on them, and
+/// without validation gossipsub would strip them.
 fn gossip(key: &Keypair) -> anyhow::Result<gossipsub::Behaviour> {
     let config = gossipsub::ConfigBuilder::default()
-        .validation_mode(ValidationMode::None)
+        .validation_mode(ValidationMode::Permissive)
         .max_transmit_size(MAX_MESSAGE)
         .heartbeat_initial_delay(Duration::from_millis(100))
         .mesh_n_low(50)

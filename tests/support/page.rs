@@ -189,7 +189,12 @@ impl Page {
 
     /// Waits until a connection to `peer` is shown.
     pub async fn connected_to(&self, peer: &str) -> anyhow::Result<()> {
-        self.until_shown(READY_WITHIN, &format!("a connection to {peer}"), |shown| {
+        self.connected_within(READY_WITHIN, peer).await
+    }
+
+    /// Waits until a connection to `peer` is shown, at most this long.
+    pub async fn connected_within(&self, within: Duration, peer: &str) -> anyhow::Result<()> {
+        self.until_shown(within, &format!("a connection to {peer}"), |shown| {
             shown.connected_to(peer)
         })
         .await

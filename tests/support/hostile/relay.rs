@@ -10,13 +10,16 @@ use std::{
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder,
-    gossipsub::{self, IdentTopic},
+    gossipsub::{AllowAllSubscriptionFilter, IdentTopic, MaxCountSubscriptionFilter},
     identify, noise, ping, relay,
     request_response::{self, ProtocolSupport},
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
-use peerway_core::protocol::{DISCOVERY_TOPIC, SNAPSHOT_PROTOCOL};
+use peerway_core::{
+    behaviours::{GossipGate, OlderConnections},
+    protocol::{DISCOVERY_TOPIC, SNAPSHOT_PROTOCOL},
+};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -25,10 +28,11 @@ use super::{gossip, introduction};
 #[derive(NetworkBehaviour)]
 struct RelayBehaviour {
     relay: relay::Behaviour,
-    gossip: gossipsub::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     snapshots: request_response::json::Behaviour<Value, Value>,
+    /// Gated as an honest relay's: otherwise a page that is loaded again finds it mute, and that is another story.
+    gossip: GossipGate<MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>,
 }
 
 /// A relay that carries circuits as it should, forwards every message whatever it says, and answers snapshot requests
@@ -58,7 +62,7 @@ impl HostileRelay {
             .with_behaviour(|key| {
                 Ok(RelayBehaviour {
                     relay: relay::Behaviour::new(key.public().to_peer_id(), generous()),
-                    gossip: gossip(key)?,
+                    gossip: GossipGate::new(gossip(key)?, OlderConnections::Close),
                     identify: introduction(key),
                     ping: ping::Behaviour::default(),
                     snapshots: snapshots(),
@@ -67,7 +71,11 @@ impl HostileRelay {
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
         for topic in topics.iter().copied().chain([DISCOVERY_TOPIC]) {
-            swarm.behaviour_mut().gossip.subscribe(&IdentTopic::new(topic))?;
+            swarm
+                .behaviour_mut()
+                .gossip
+                .gossip_mut()
+                .subscribe(&IdentTopic::new(topic))?;
         }
         let peer = *swarm.local_peer_id();
         let tcp = listen(&mut swarm, "", peer).await?;
