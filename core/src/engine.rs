@@ -9,10 +9,13 @@ mod action;
 mod commands;
 mod connections;
 mod discovery;
+mod liveness;
 
 pub use action::{Action, DialKey, PublishKey};
 pub use commands::NoPeerId;
 pub use connections::Ping;
+
+use self::liveness::Liveness;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -42,6 +45,7 @@ pub struct Engine {
     book: PeerBook,
     dialer: Dialer,
     reservations: Reservations,
+    liveness: Liveness,
     chat: Chat,
     /// The relayed addresses that each relay's reservation gave us. Bounded by the relays and their 4 KiB messages.
     listening: BTreeMap<RelayKey, BTreeSet<Multiaddr>>,
@@ -66,6 +70,7 @@ impl Engine {
             book: PeerBook::new(local, config.peer_book.clone()),
             dialer: Dialer::new(local, config.dial, rng()),
             reservations: Reservations::new(config.reservation, rng()),
+            liveness: Liveness::new(config.ping_interval, config.ping_timeout),
             chat: Chat::new(local, config.chat.clone(), rng()),
             name: None,
             listening: BTreeMap::new(),
@@ -88,6 +93,9 @@ impl Engine {
         self.dialer.handle_timeout(now);
         self.reservations.handle_timeout(now);
         self.chat.handle_timeout(now);
+        while let Some(connection) = self.liveness.next_dead(now) {
+            self.actions.push_back(Action::Close { connection });
+        }
         self.settle(now);
     }
 
@@ -114,6 +122,7 @@ impl Engine {
             self.dialer.poll_timeout(),
             self.reservations.poll_timeout(),
             self.chat.poll_timeout(),
+            self.liveness.poll_timeout(),
         ];
         parts.into_iter().fold(None, earlier)
     }

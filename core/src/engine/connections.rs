@@ -32,6 +32,7 @@ impl Engine {
         address: &Multiaddr,
         now: Now,
     ) {
+        self.liveness.handle_alive(connection, now);
         match key {
             Some(DialKey::Relay(relay)) => {
                 self.reservations
@@ -55,6 +56,7 @@ impl Engine {
 
     /// A connection ended.
     pub fn handle_disconnected(&mut self, peer: PeerId, connection: ConnectionId, how: Disconnection, now: Now) {
+        self.liveness.handle_disconnected(connection);
         if let Some(relay) = self.reservations.key_of(peer) {
             self.reservations.handle_disconnected(connection, now);
             if !self.reservations.held().iter().any(|held| held.peer == peer) {
@@ -94,6 +96,7 @@ impl Engine {
         match ping {
             Ping::Lost => self.actions.push_back(Action::Close { connection }),
             Ping::Pong(round_trip) => {
+                self.liveness.handle_alive(connection, now);
                 self.reservations.handle_alive(connection, now);
                 self.dialer.handle_alive(peer, connection, now);
                 if let Some(relay) = self.reservations.key_of(peer) {

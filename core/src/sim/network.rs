@@ -86,8 +86,11 @@ impl Network {
                 wall: UnixMillis(1_800_000_000_000),
             },
             rng: SmallRng::seed_from_u64(seed),
+            config: Config {
+                ping_interval: link.ping_interval,
+                ..Config::default()
+            },
             link,
-            config: Config::default(),
             relays: Vec::new(),
             nodes: Vec::new(),
             queue: BTreeMap::new(),
