@@ -10,6 +10,8 @@ mod commands;
 mod connections;
 mod discovery;
 mod liveness;
+#[cfg(test)]
+mod tests;
 
 pub use action::{Action, DialKey, PublishKey};
 pub use commands::NoPeerId;
@@ -239,10 +241,15 @@ impl Engine {
 
     fn settle_schedule(&mut self, _now: Now) {
         while let Some(action) = self.schedule.poll_action() {
-            let (key, data) = match action {
-                ScheduleAction::Publish => (PublishKey::Announcement, self.announcement().encode()),
-                ScheduleAction::PublishGoodbye => (PublishKey::Goodbye, self.goodbye().encode()),
+            let (key, announcement) = match action {
+                ScheduleAction::Publish => (PublishKey::Announcement, self.announcement()),
+                ScheduleAction::PublishGoodbye => (PublishKey::Goodbye, self.goodbye()),
             };
+            // Between two reservations we have no address. To say so would be a goodbye, and we are not leaving.
+            if key == PublishKey::Announcement && announcement.is_goodbye() {
+                continue;
+            }
+            let data = announcement.encode();
             self.actions.push_back(Action::Publish {
                 key,
                 topic: protocol::DISCOVERY_TOPIC.to_owned(),

@@ -112,7 +112,6 @@ impl Engine {
     /// A relay accepted a reservation, or renewed it.
     pub fn handle_reservation_accepted(&mut self, relay: PeerId, now: Now) {
         self.reservations.handle_reservation_accepted(relay, now);
-        self.schedule.handle_joined(now);
         if self.asked.insert(relay) {
             self.actions.push_back(Action::RequestSnapshot { relay });
         }
@@ -122,6 +121,8 @@ impl Engine {
     /// A reservation gave us this relayed address.
     pub fn handle_listen_address(&mut self, relay: RelayKey, address: Multiaddr, now: Now) {
         if self.listening.entry(relay).or_default().insert(address) {
+            // The first address ever is our joining; later ones are a change.
+            self.schedule.handle_joined(now);
             self.schedule.handle_addresses_changed(now);
             self.settle(now);
         }
@@ -145,9 +146,14 @@ impl Engine {
     }
 
     pub(super) fn report_gone_unless_connected(&mut self, peer: PeerId) {
-        if !self.dialer.is_connected(peer) && self.gone.insert(peer) {
-            self.report(Event::PeerGone { peer });
+        if self.dialer.is_connected(peer) || self.gone.contains(&peer) {
+            return;
         }
+        // Whom the book does not know is not remembered as gone either: the book's bound is ours.
+        if self.book.get(peer).is_some() {
+            self.gone.insert(peer);
+        }
+        self.report(Event::PeerGone { peer });
     }
 }
 
