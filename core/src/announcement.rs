@@ -9,7 +9,6 @@ mod codec;
 mod form;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod hostile;
-mod name;
 pub mod schedule;
 mod sequence;
 
@@ -21,6 +20,8 @@ pub(crate) use codec::{FirstValues, MAX_PEER_ID_BYTES};
 pub(crate) use sequence::{LastSequence, Novelty};
 
 use form::{Form, Known, Way};
+
+use crate::name::clean_name;
 
 /// The largest announcement that is accepted, in bytes. A stock js-libp2p peer behind a dual-stack relay needs 3 KB.
 pub const MAX_ACCEPTED_BYTES: usize = 8 * 1024;
@@ -36,9 +37,6 @@ pub const MAX_ADDRESSES_KEPT: usize = 8;
 
 /// The longest address that is looked at, in bytes of its text, a final `/p2p` included.
 pub const MAX_ADDRESS_BYTES: usize = 512;
-
-/// The longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 32;
 
 /// Through how many relays we say that we can be reached.
 const MAX_RELAYS_SENT: usize = 2;
@@ -145,7 +143,7 @@ impl Announcement {
         let mut announcement = Self {
             peer,
             addrs: form::best(selected, MAX_ADDRESSES_KEPT),
-            name: name.and_then(name::clean),
+            name: name.and_then(clean_name),
             standing: Standing::Reachable,
         };
         while announcement.encode().len() > MAX_SENT_BYTES {
@@ -190,7 +188,7 @@ impl Announcement {
         &self.addrs
     }
 
-    /// What it wants to be called: cleaned, at most [`MAX_NAME_CHARS`] characters, never empty. Display only.
+    /// What it wants to be called: cleaned, at most [`NAME_MAX_CHARS`](crate::name::NAME_MAX_CHARS) characters, never empty. Display only.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -4,7 +4,6 @@
 //! otherwise than they arrive, and never learns who is connected.
 
 mod codec;
-mod name;
 mod outbox;
 mod rate;
 mod room;
@@ -13,7 +12,6 @@ mod sources;
 pub(crate) mod tests;
 
 pub use codec::{ID_MAX_BYTES, PAYLOAD_MAX_BYTES, PayloadError, TEXT_MAX_BYTES};
-pub use name::{NAME_MAX_CHARS, clean_name};
 pub use outbox::OUTBOX_MAX_LINES;
 pub use rate::RateLimit;
 pub use room::{ROOM_NAME_MAX_BYTES, RoomName, RoomNameError};
@@ -28,6 +26,7 @@ use libp2p::{PeerId, gossipsub::MessageAcceptance};
 use rand::{Rng, rngs::SmallRng};
 
 use crate::{
+    name::clean_name,
     node::Event,
     now::{Now, UnixMillis, earlier},
 };

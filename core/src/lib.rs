@@ -15,6 +15,7 @@ pub mod chat;
 pub mod config;
 pub mod dial;
 pub mod engine;
+pub mod name;
 pub mod node;
 pub mod now;
 pub mod peer_book;

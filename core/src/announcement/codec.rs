@@ -11,7 +11,8 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{MAX_ADDRESSES_READ, name};
+use super::MAX_ADDRESSES_READ;
+use crate::name::clean_name;
 
 /// The longest text of a peer id that is looked at. Base58 decoding takes quadratic time, so it must not see kilobytes.
 pub(crate) const MAX_PEER_ID_BYTES: usize = 128;
@@ -40,7 +41,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Wire, serde_json::Error> {
             .then(|| body.peer_id.parse().ok())
             .flatten(),
         addrs: body.addrs.0,
-        name: name.and_then(|name| name::clean(&name.0)),
+        name: name.and_then(|name| clean_name(&name.0)),
     })
 }
 

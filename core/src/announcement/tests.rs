@@ -3,6 +3,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{hostile::peer, *};
+use crate::name::NAME_MAX_CHARS;
 
 const HASH: &str = "uEiDDq4_xNyDorZBH3TlGazyJdOWSwvo4PUo5YHFMrvDE8g";
 
@@ -298,7 +299,7 @@ fn a_bad_name_is_never_a_reason_to_refuse() {
         ("7", None),
         ("[\"Ada\"]", None),
         ("{\"Ada\":1}", None),
-        (&long, Some(&long[1..=2 * MAX_NAME_CHARS])),
+        (&long, Some(&long[1..=2 * NAME_MAX_CHARS])),
     ];
     for (name, wanted) in table {
         let bytes = format!(r#"{{"name":{name},"peerId":"{me}","addrs":[],"later":{{"version":2}}}}"#);
@@ -333,7 +334,7 @@ fn hostile_announcements_are_refused_or_harmless() {
         assert!(
             announcement
                 .name()
-                .is_none_or(|name| name.chars().count() <= MAX_NAME_CHARS),
+                .is_none_or(|name| name.chars().count() <= NAME_MAX_CHARS),
             "{}",
             hostile.what
         );

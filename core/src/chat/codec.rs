@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::name::clean_name;
+use crate::name::clean_name;
 use crate::now::UnixMillis;
 
 /// The longest text of a line, in bytes of UTF-8.
@@ -275,7 +275,7 @@ mod tests {
                     prop_assert!((1..=ID_MAX_BYTES).contains(&line.id.len()) && line.id.is_ascii());
                     prop_assert!(
                         line.name
-                            .is_none_or(|name| name.chars().count() <= super::super::super::NAME_MAX_CHARS)
+                            .is_none_or(|name| name.chars().count() <= crate::name::NAME_MAX_CHARS)
                     );
                     prop_assert!(line.sent_at.is_none_or(|at| at.0 <= SENT_AT_MAX));
                     line.text

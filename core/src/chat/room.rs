@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-use super::name::is_control_or_bidi;
+use crate::name::is_control_or_bidi;
 use crate::protocol::{ROOM_HASH_PREFIX, ROOM_TOPIC_PREFIX};
 
 /// The longest name, in bytes of UTF-8 after normalisation.

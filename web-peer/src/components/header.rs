@@ -1,7 +1,7 @@
 //! Who we are: the name, the peer id, and how we stand with the relay.
 
 use leptos::{ev::SubmitEvent, html, prelude::*};
-use peerway_core::chat::NAME_MAX_CHARS;
+use peerway_core::name::NAME_MAX_CHARS;
 
 use super::{copy_button::CopyButton, relay_status::RelayPill, session};
 use crate::session::Intent;

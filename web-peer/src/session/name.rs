@@ -1,6 +1,6 @@
 //! The name a user gives to this identity, kept beside its slot.
 
-use peerway_core::chat::clean_name;
+use peerway_core::name::clean_name;
 
 use super::identity::{IdentityOrigin, Slot};
 use crate::browser::Store;

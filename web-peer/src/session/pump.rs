@@ -6,7 +6,8 @@ use futures::{FutureExt, StreamExt, channel::mpsc, future, select_biased};
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use peerway_core::{
-    chat::{RoomName, clean_name},
+    chat::RoomName,
+    name::clean_name,
     node::{Command, Event, Events, Node, Nudge, Reach, Stopped, builder},
     view::{RelayStatus, View},
 };
