@@ -146,12 +146,7 @@ pub(super) const RULES: [Rule; 12] = [
         name: "machine-path",
         why: "the project works wherever it is put",
         applies: |path| !is_a_rule(path),
-        find: |source| {
-            containing(
-                source.text.lines(),
-                &["/root/", "/home/", "/Users/", "/work/", "C:\\Users"],
-            )
-        },
+        find: |source| containing(source.text.lines(), &["/root/", "/home/", "/Users/", "C:\\Users"]),
     },
 ];
 
