@@ -56,4 +56,11 @@ pub(crate) fn steps(paths: &Paths) -> Vec<Step<'_>> {
 }
 
 /// Every package that is compiled to wasm. Always together: one set of features, hence one build of what they share.
-pub(crate) const WASM: [&str; 4] = ["--package", "peerway-core", "--package", "web-peer"];
+pub(crate) const WASM: [&str; 6] = [
+    "--package",
+    "peerway-core",
+    "--package",
+    "peerway-webrtc",
+    "--package",
+    "web-peer",
+];
