@@ -1,8 +1,7 @@
 //! The one right composition and order of transports, natively and in a page.
 //!
 //! The order matters: the first transport that accepts an address wins. A `/webrtc` transport comes before the relay's,
-//! which swallows `…/p2p-circuit/webrtc/…`; in a page WebSocket comes before WebRTC-direct, because the latter's browser
-//! implementation refuses addresses before it looks at them.
+//! which swallows `…/p2p-circuit/webrtc/…`.
 
 #[cfg(target_family = "wasm")]
 mod browser;

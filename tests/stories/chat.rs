@@ -42,7 +42,7 @@ async fn when_two_browsers_open_the_page_they_meet_and_chat() -> anyhow::Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_relay_is_given_as_a_webrtc_direct_address_a_slot_is_held_over_it() -> anyhow::Result<()> {
+async fn when_the_relay_is_given_as_a_webrtc_direct_address_the_pages_meet_and_chat_over_it() -> anyhow::Result<()> {
     let relay = Relay::start().await?;
     let address = relay
         .address("WebRTC-direct", |address| {
@@ -53,11 +53,18 @@ async fn when_the_relay_is_given_as_a_webrtc_direct_address_a_slot_is_held_over_
     let launch = || Browser::launch_in(Kind::Chromium, &Place::Here, ProtocolEvents::Kept);
     let browsers = futures::try_join!(launch(), launch())?;
     let (alice, bob) = futures::try_join!(browsers.0.open(&url), browsers.1.open(&url))?;
-    // Gossip over this transport is not told here: `libp2p-webrtc-websys` 0.5 loses streams (see CHANGELOG, "Known").
-    futures::try_join!(alice.reserved(), bob.reserved())?;
-    for browser in [&browsers.0, &browsers.1] {
+    let (alice_id, bob_id) = futures::try_join!(alice.reserved(), bob.reserved())?;
+    futures::try_join!(alice.connected_to(&bob_id), bob.connected_to(&alice_id))?;
+    chat_both_ways(&alice, &bob, READY_WITHIN, "over UDP").await?;
+
+    for (browser, page) in [(&browsers.0, &alice), (&browsers.1, &bob)] {
         let events = browser.protocol_events().await?;
         assert!(!events.is_empty(), "the events are kept");
+        assert!(
+            events.iter().all(|event| event["method"] != "Network.webSocketCreated"),
+            "the page used a WebSocket"
+        );
+        assert_eq!(page.browser().console_errors().await?, Vec::<String>::new());
     }
     Ok(())
 }

@@ -8,3 +8,19 @@
 //! What decides (the signalling, a stream's states) is free of I/O and compiles everywhere; one module knows the
 //! browser.
 #![warn(missing_docs)]
+#![cfg_attr(
+    not(target_family = "wasm"),
+    expect(
+        dead_code,
+        reason = "without a WebRTC implementation nobody calls what listens to one"
+    )
+)]
+
+mod connection;
+pub mod direct;
+mod rtc;
+mod stream;
+
+pub use connection::{Connection, ConnectionError};
+pub use rtc::{IceServer, RtcError};
+pub use stream::Stream;

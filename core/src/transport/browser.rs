@@ -9,7 +9,7 @@ use super::{TransportError, Transports, secured};
 /// Everything a page dials.
 pub fn browser(key: &Keypair) -> Result<Transports, TransportError> {
     let (circuits, relay) = relay::client::new(PeerId::from(key.public()));
-    let webrtc_direct = libp2p_webrtc_websys::Transport::new(libp2p_webrtc_websys::Config::new(key))
+    let webrtc_direct = peerway_webrtc::direct::Transport::new(key)
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 
     let transport = secured(circuits, key)?

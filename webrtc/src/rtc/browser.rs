@@ -1,0 +1,284 @@
+//! The browser's `RTCPeerConnection` and `RTCDataChannel` (<https://www.w3.org/TR/webrtc/>).
+//!
+//! Three rules that their API asks for are kept here. Handlers are attached inside the callback that hands out a channel.
+//! Handlers are detached before the closures behind them are dropped. A connection is closed on every path: the browser
+//! counts those that are not.
+
+use std::rc::Weak;
+
+use bytes::Bytes;
+use js_sys::{JSON, JsString, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Event, MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcDataChannelInit,
+    RtcDataChannelState, RtcDataChannelType, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent,
+    RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+};
+
+use super::{ChannelEvents, ChannelState, ConnectionEvents, ConnectionState, Description, IceServer, RtcError};
+
+/// One `RTCPeerConnection`. Dropping it closes it.
+pub(crate) struct Connection {
+    inner: RtcPeerConnection,
+    _on_state: Closure<dyn FnMut(Event)>,
+    _on_candidate: Closure<dyn FnMut(RtcPeerConnectionIceEvent)>,
+    _on_channel: Closure<dyn FnMut(RtcDataChannelEvent)>,
+}
+
+impl Connection {
+    pub(crate) fn new(servers: &[IceServer], events: Weak<dyn ConnectionEvents>) -> Result<Self, RtcError> {
+        // A browser without WebRTC has no such constructor, and a call of it would be an exception of wasm-bindgen's.
+        if !Reflect::has(&js_sys::global(), &JsValue::from_str("RTCPeerConnection")).unwrap_or(false) {
+            return Err(RtcError::Unsupported);
+        }
+        let inner = RtcPeerConnection::new_with_configuration(&configuration(servers))
+            .map_err(|error| refused("make a connection", &error))?;
+
+        let on_state = Closure::new({
+            let (events, inner) = (events.clone(), inner.clone());
+            move |_: Event| {
+                if let Some(events) = events.upgrade() {
+                    events.on_state(state_of(&inner));
+                }
+            }
+        });
+        inner.set_onconnectionstatechange(Some(on_state.as_ref().unchecked_ref()));
+
+        let on_candidate = Closure::new({
+            let events = events.clone();
+            move |event: RtcPeerConnectionIceEvent| {
+                if let Some(events) = events.upgrade() {
+                    events.on_candidate(event.candidate().and_then(|candidate| json(&candidate)));
+                }
+            }
+        });
+        inner.set_onicecandidate(Some(on_candidate.as_ref().unchecked_ref()));
+
+        let on_channel = Closure::new(move |event: RtcDataChannelEvent| {
+            let channel = RawChannel(event.channel());
+            match events.upgrade() {
+                Some(events) => events.on_channel(channel),
+                None => channel.close(),
+            }
+        });
+        inner.set_ondatachannel(Some(on_channel.as_ref().unchecked_ref()));
+
+        Ok(Self {
+            inner,
+            _on_state: on_state,
+            _on_candidate: on_candidate,
+            _on_channel: on_channel,
+        })
+    }
+
+    pub(crate) async fn create_offer(&self) -> Result<String, RtcError> {
+        let offer = JsFuture::from(self.inner.create_offer()).await;
+        sdp(
+            offer.map_err(|error| refused("create an offer", &error))?,
+            "create an offer",
+        )
+    }
+
+    pub(crate) async fn set_local_description(&self, kind: Description, sdp: &str) -> Result<(), RtcError> {
+        let done = JsFuture::from(self.inner.set_local_description(&description(kind, sdp))).await;
+        done.map_err(|error| refused("use our own description", &error))?;
+        Ok(())
+    }
+
+    pub(crate) async fn set_remote_description(&self, kind: Description, sdp: &str) -> Result<(), RtcError> {
+        let done = JsFuture::from(self.inner.set_remote_description(&description(kind, sdp))).await;
+        done.map_err(|error| refused("use the other side's description", &error))?;
+        Ok(())
+    }
+
+    pub(crate) fn local_description(&self) -> Option<String> {
+        Some(self.inner.local_description()?.sdp())
+    }
+
+    pub(crate) fn create_channel(&self, label: &str) -> Result<RawChannel, RtcError> {
+        self.channel(label, &RtcDataChannelInit::new())
+    }
+
+    /// A channel that both sides know of beforehand by its id.
+    pub(crate) fn create_negotiated_channel(&self, id: u16) -> Result<RawChannel, RtcError> {
+        let init = RtcDataChannelInit::new();
+        init.set_negotiated(true);
+        init.set_id(id);
+        self.channel("", &init)
+    }
+
+    /// Called by its name: web-sys takes this for a call that cannot fail, but it throws on a closed connection and when
+    /// there are no more ids.
+    fn channel(&self, label: &str, init: &RtcDataChannelInit) -> Result<RawChannel, RtcError> {
+        const OPERATION: &str = "open a channel";
+        let method = Reflect::get(&self.inner, &JsValue::from_str("createDataChannel"));
+        let method: js_sys::Function = method
+            .and_then(JsCast::dyn_into)
+            .map_err(|error| refused(OPERATION, &error))?;
+        let channel = method.call2(&self.inner, &JsValue::from_str(label), init);
+        let channel = channel.map_err(|error| refused(OPERATION, &error))?;
+        Ok(RawChannel(channel.unchecked_into()))
+    }
+
+    pub(crate) fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.inner.set_onconnectionstatechange(None);
+        self.inner.set_onicecandidate(None);
+        self.inner.set_ondatachannel(None);
+        self.inner.close();
+    }
+}
+
+/// A channel that nobody listens to yet.
+pub(crate) struct RawChannel(RtcDataChannel);
+
+impl RawChannel {
+    pub(crate) fn label(&self) -> String {
+        self.0.label()
+    }
+
+    /// Reports to `events` from now on; [`ChannelEvents::on_writable`] when no more than `threshold` bytes wait.
+    pub(crate) fn attach(self, threshold: usize, events: Weak<dyn ChannelEvents>) -> Channel {
+        let inner = self.0;
+        inner.set_binary_type(RtcDataChannelType::Arraybuffer);
+        inner.set_buffered_amount_low_threshold(u32::try_from(threshold).unwrap_or(u32::MAX));
+        let tell = |tell: fn(&dyn ChannelEvents)| {
+            let events = events.clone();
+            Closure::<dyn FnMut(Event)>::new(move |_: Event| {
+                if let Some(events) = events.upgrade() {
+                    tell(&*events);
+                }
+            })
+        };
+        let on_open = tell(|events| events.on_open());
+        let on_writable = tell(|events| events.on_writable());
+        let on_closed = tell(|events| events.on_closed());
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            if let Some(events) = events.upgrade() {
+                events.on_message(bytes(&event.data()));
+            }
+        });
+        inner.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+        inner.set_onbufferedamountlow(Some(on_writable.as_ref().unchecked_ref()));
+        inner.set_onclose(Some(on_closed.as_ref().unchecked_ref()));
+        inner.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        Channel {
+            inner,
+            _simple: [on_open, on_writable, on_closed],
+            _on_message: on_message,
+        }
+    }
+
+    pub(crate) fn close(self) {
+        self.0.close();
+    }
+}
+
+/// One `RTCDataChannel`. Dropping it closes it; the browser sends what is queued before.
+pub(crate) struct Channel {
+    inner: RtcDataChannel,
+    _simple: [Closure<dyn FnMut(Event)>; 3],
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+}
+
+impl Channel {
+    pub(crate) fn state(&self) -> ChannelState {
+        match self.inner.ready_state() {
+            RtcDataChannelState::Connecting => ChannelState::Connecting,
+            RtcDataChannelState::Open => ChannelState::Open,
+            // The last is what a later standard may add: nothing can be sent in a state that we do not know.
+            RtcDataChannelState::Closing | RtcDataChannelState::Closed | _ => ChannelState::Closed,
+        }
+    }
+
+    pub(crate) fn send(&self, message: &[u8]) -> Result<(), RtcError> {
+        let sent = self.inner.send_with_u8_array(message);
+        sent.map_err(|error| refused("send", &error))
+    }
+
+    pub(crate) fn buffered_amount(&self) -> usize {
+        self.inner.buffered_amount() as usize
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.inner.set_onopen(None);
+        self.inner.set_onbufferedamountlow(None);
+        self.inner.set_onclose(None);
+        self.inner.set_onmessage(None);
+        self.inner.close();
+    }
+}
+
+fn configuration(servers: &[IceServer]) -> RtcConfiguration {
+    let list = js_sys::Array::new();
+    for server in servers {
+        let urls: js_sys::Array = server.urls.iter().map(|url| JsValue::from_str(url)).collect();
+        let entry = RtcIceServer::new();
+        entry.set_urls(&urls);
+        list.push(&entry);
+    }
+    let configuration = RtcConfiguration::new();
+    configuration.set_ice_servers(&list);
+    configuration
+}
+
+fn state_of(connection: &RtcPeerConnection) -> ConnectionState {
+    match connection.connection_state() {
+        RtcPeerConnectionState::Connected => ConnectionState::Connected,
+        RtcPeerConnectionState::Failed => ConnectionState::Failed,
+        RtcPeerConnectionState::Closed => ConnectionState::Closed,
+        RtcPeerConnectionState::New | RtcPeerConnectionState::Connecting | RtcPeerConnectionState::Disconnected | _ => {
+            ConnectionState::Pending
+        }
+    }
+}
+
+fn description(kind: Description, sdp: &str) -> RtcSessionDescriptionInit {
+    let init = RtcSessionDescriptionInit::new(match kind {
+        Description::Offer => RtcSdpType::Offer,
+        Description::Answer => RtcSdpType::Answer,
+    });
+    init.set_sdp(sdp);
+    init
+}
+
+fn sdp(description: JsValue, operation: &'static str) -> Result<String, RtcError> {
+    let sdp = Reflect::get(&description, &JsValue::from_str("sdp")).ok();
+    sdp.and_then(|sdp| sdp.as_string()).ok_or(RtcError::Refused {
+        operation,
+        message: "it has no text".to_owned(),
+    })
+}
+
+/// `candidate` as `RTCIceCandidate.toJSON` gives it.
+fn json(candidate: &JsValue) -> Option<String> {
+    JSON::stringify(candidate).ok().map(String::from)
+}
+
+/// A message's bytes; a text message counts as the bytes of its UTF-8 form, as in js-libp2p.
+fn bytes(data: &JsValue) -> Bytes {
+    match data.dyn_ref::<JsString>() {
+        Some(text) => String::from(text).into_bytes().into(),
+        None => Uint8Array::new(data).to_vec().into(),
+    }
+}
+
+fn refused(operation: &'static str, error: &JsValue) -> RtcError {
+    let message = error
+        .dyn_ref::<js_sys::Error>()
+        .map(|error| String::from(error.message()))
+        .or_else(|| {
+            let message = Reflect::get(error, &JsValue::from_str("message")).ok()?;
+            message.as_string()
+        })
+        .unwrap_or_else(|| "it gave no reason".to_owned());
+    RtcError::Refused { operation, message }
+}

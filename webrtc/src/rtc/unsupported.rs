@@ -1,0 +1,78 @@
+//! No WebRTC: what a host other than a browser has until there is a native implementation.
+//!
+//! The types have no values, so everything above compiles and nothing of it can run.
+
+use std::rc::Weak;
+
+use super::{ChannelEvents, ChannelState, ConnectionEvents, Description, IceServer, RtcError};
+
+pub(crate) enum Connection {}
+
+impl Connection {
+    pub(crate) fn new(_: &[IceServer], _: Weak<dyn ConnectionEvents>) -> Result<Self, RtcError> {
+        Err(RtcError::Unsupported)
+    }
+
+    #[expect(clippy::unused_async, reason = "as in a browser")]
+    pub(crate) async fn create_offer(&self) -> Result<String, RtcError> {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "as in a browser")]
+    pub(crate) async fn set_local_description(&self, _: Description, _: &str) -> Result<(), RtcError> {
+        match *self {}
+    }
+
+    #[expect(clippy::unused_async, reason = "as in a browser")]
+    pub(crate) async fn set_remote_description(&self, _: Description, _: &str) -> Result<(), RtcError> {
+        match *self {}
+    }
+
+    pub(crate) fn local_description(&self) -> Option<String> {
+        match *self {}
+    }
+
+    pub(crate) fn create_channel(&self, _: &str) -> Result<RawChannel, RtcError> {
+        match *self {}
+    }
+
+    pub(crate) fn create_negotiated_channel(&self, _: u16) -> Result<RawChannel, RtcError> {
+        match *self {}
+    }
+
+    pub(crate) fn close(&self) {
+        match *self {}
+    }
+}
+
+pub(crate) enum RawChannel {}
+
+impl RawChannel {
+    pub(crate) fn label(&self) -> String {
+        match *self {}
+    }
+
+    pub(crate) fn attach(self, _: usize, _: Weak<dyn ChannelEvents>) -> Channel {
+        match self {}
+    }
+
+    pub(crate) fn close(self) {
+        match self {}
+    }
+}
+
+pub(crate) enum Channel {}
+
+impl Channel {
+    pub(crate) fn state(&self) -> ChannelState {
+        match *self {}
+    }
+
+    pub(crate) fn send(&self, _: &[u8]) -> Result<(), RtcError> {
+        match *self {}
+    }
+
+    pub(crate) fn buffered_amount(&self) -> usize {
+        match *self {}
+    }
+}
