@@ -155,7 +155,7 @@ impl Shared {
     /// The connection is gone, or has waited long enough for the other side to finish.
     pub(crate) fn abandon(&self) {
         // Dropping the channel closes it; the machine then answers whoever still holds the stream.
-        drop(self.channel.take());
+        *self.channel.borrow_mut() = None;
         self.on_closed();
     }
 
