@@ -4,15 +4,15 @@
 //! Handlers are detached before the closures behind them are dropped. A connection is closed on every path: the browser
 //! counts those that are not.
 
-use std::rc::Weak;
+use std::{future::Future, rc::Weak};
 
 use bytes::Bytes;
-use js_sys::{JSON, JsString, Reflect, Uint8Array};
+use js_sys::{JSON, JsString, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Event, MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcDataChannelInit,
-    RtcDataChannelState, RtcDataChannelType, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent,
+    RtcDataChannelState, RtcDataChannelType, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent,
     RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
@@ -72,24 +72,45 @@ impl Connection {
         })
     }
 
-    pub(crate) async fn create_offer(&self) -> Result<String, RtcError> {
-        let offer = JsFuture::from(self.inner.create_offer()).await;
-        sdp(
-            offer.map_err(|error| refused("create an offer", &error))?,
-            "create an offer",
-        )
+    /// None of these operations borrows the connection: it may be handed on while one runs.
+    pub(crate) fn create_offer(&self) -> impl Future<Output = Result<String, RtcError>> + 'static {
+        let promise = self.inner.create_offer();
+        async { sdp(settled(promise, "create an offer").await?, "create an offer") }
     }
 
-    pub(crate) async fn set_local_description(&self, kind: Description, sdp: &str) -> Result<(), RtcError> {
-        let done = JsFuture::from(self.inner.set_local_description(&description(kind, sdp))).await;
-        done.map_err(|error| refused("use our own description", &error))?;
-        Ok(())
+    pub(crate) fn create_answer(&self) -> impl Future<Output = Result<String, RtcError>> + 'static {
+        let promise = self.inner.create_answer();
+        async { sdp(settled(promise, "create an answer").await?, "create an answer") }
     }
 
-    pub(crate) async fn set_remote_description(&self, kind: Description, sdp: &str) -> Result<(), RtcError> {
-        let done = JsFuture::from(self.inner.set_remote_description(&description(kind, sdp))).await;
-        done.map_err(|error| refused("use the other side's description", &error))?;
-        Ok(())
+    pub(crate) fn set_local_description(
+        &self,
+        kind: Description,
+        sdp: &str,
+    ) -> impl Future<Output = Result<(), RtcError>> + 'static {
+        let promise = self.inner.set_local_description(&description(kind, sdp));
+        async { settled(promise, "use its own description").await.map(drop) }
+    }
+
+    pub(crate) fn set_remote_description(
+        &self,
+        kind: Description,
+        sdp: &str,
+    ) -> impl Future<Output = Result<(), RtcError>> + 'static {
+        let promise = self.inner.set_remote_description(&description(kind, sdp));
+        async { settled(promise, "use the other side's description").await.map(drop) }
+    }
+
+    /// Takes a remote candidate in the form in which [`ConnectionEvents::on_candidate`] gives a local one.
+    pub(crate) fn add_candidate(&self, json: &str) -> impl Future<Output = Result<(), RtcError>> + 'static {
+        const OPERATION: &str = "use a candidate";
+        let parsed = JSON::parse(json).map_err(|error| refused(OPERATION, &error));
+        let promise = parsed.map(|candidate| {
+            let candidate: RtcIceCandidateInit = candidate.unchecked_into();
+            self.inner
+                .add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&candidate))
+        });
+        async { settled(promise?, OPERATION).await.map(drop) }
     }
 
     pub(crate) fn local_description(&self) -> Option<String> {
@@ -205,6 +226,10 @@ impl Channel {
     pub(crate) fn buffered_amount(&self) -> usize {
         self.inner.buffered_amount() as usize
     }
+
+    pub(crate) fn close(&self) {
+        self.inner.close();
+    }
 }
 
 impl Drop for Channel {
@@ -215,6 +240,10 @@ impl Drop for Channel {
         self.inner.set_onmessage(None);
         self.inner.close();
     }
+}
+
+async fn settled(promise: Promise, operation: &'static str) -> Result<JsValue, RtcError> {
+    JsFuture::from(promise).await.map_err(|error| refused(operation, &error))
 }
 
 fn configuration(servers: &[IceServer]) -> RtcConfiguration {

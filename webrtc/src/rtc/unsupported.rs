@@ -2,7 +2,7 @@
 //!
 //! The types have no values, so everything above compiles and nothing of it can run.
 
-use std::rc::Weak;
+use std::{future::Ready, rc::Weak};
 
 use super::{ChannelEvents, ChannelState, ConnectionEvents, Description, IceServer, RtcError};
 
@@ -13,18 +13,23 @@ impl Connection {
         Err(RtcError::Unsupported)
     }
 
-    #[expect(clippy::unused_async, reason = "as in a browser")]
-    pub(crate) async fn create_offer(&self) -> Result<String, RtcError> {
+    pub(crate) fn create_offer(&self) -> Ready<Result<String, RtcError>> {
         match *self {}
     }
 
-    #[expect(clippy::unused_async, reason = "as in a browser")]
-    pub(crate) async fn set_local_description(&self, _: Description, _: &str) -> Result<(), RtcError> {
+    pub(crate) fn create_answer(&self) -> Ready<Result<String, RtcError>> {
         match *self {}
     }
 
-    #[expect(clippy::unused_async, reason = "as in a browser")]
-    pub(crate) async fn set_remote_description(&self, _: Description, _: &str) -> Result<(), RtcError> {
+    pub(crate) fn set_local_description(&self, _: Description, _: &str) -> Ready<Result<(), RtcError>> {
+        match *self {}
+    }
+
+    pub(crate) fn set_remote_description(&self, _: Description, _: &str) -> Ready<Result<(), RtcError>> {
+        match *self {}
+    }
+
+    pub(crate) fn add_candidate(&self, _: &str) -> Ready<Result<(), RtcError>> {
         match *self {}
     }
 
@@ -73,6 +78,10 @@ impl Channel {
     }
 
     pub(crate) fn buffered_amount(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn close(&self) {
         match *self {}
     }
 }
