@@ -8,3 +8,5 @@
 //! What decides (the signalling, a stream's states) is free of I/O and compiles everywhere; one module knows the
 //! browser.
 #![warn(missing_docs)]
+
+pub mod multiaddr;
