@@ -1,7 +1,8 @@
 //! Signalling: how two browsers agree on a direct connection, over a stream of a circuit that a relay carries for them.
 //!
-//! [`codec`] is what its messages look like on the stream; [`candidate`] how one network candidate is written. Nothing here
-//! opens a stream, touches a browser or reads a clock.
+//! [`session`] is the exchange of offer, answer and candidates as a state machine; [`codec`] what its messages look like
+//! on the stream; [`candidate`] how one network candidate is written. Nothing here opens a stream, touches a browser or
+//! reads a clock: bytes, the browser's callbacks and the time come in, [`Action`]s go out.
 //!
 //! The peer id of a direct connection is the one that the circuit has authenticated: the descriptions carry the
 //! fingerprints of the certificates, and the browser checks those. So signalling must never run over a stream that is
@@ -13,8 +14,12 @@ use libp2p_swarm::StreamProtocol;
 
 pub mod candidate;
 pub mod codec;
+mod error;
+pub mod session;
 
 pub use candidate::IceCandidate;
+pub use error::{BrowserStep, Cancellation, SessionError, Side};
+pub use session::{Action, ConnectionState, DescriptionKind, Session, SessionConfig};
 
 /// The protocol of a signalling stream. The specification calls it `/webrtc-signaling`; what js-libp2p speaks has a version.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/webrtc-signaling/0.0.1");
