@@ -9,5 +9,6 @@
 //! browser.
 #![warn(missing_docs)]
 
+pub mod glare;
 pub mod multiaddr;
 pub mod signaling;
