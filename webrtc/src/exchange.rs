@@ -14,11 +14,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use futures::{
-    AsyncRead, AsyncWrite, FutureExt, StreamExt,
-    future::LocalBoxFuture,
-    stream::FuturesUnordered,
-};
+use futures::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use futures_timer::Delay;
 use libp2p_swarm::Stream;
 use web_time::Instant;
@@ -52,6 +48,7 @@ pub(crate) enum ExchangeEvent {
 
 /// A running session.
 pub(crate) struct Exchange {
+    role: Role,
     session: Session,
     servers: Vec<IceServer>,
     stream: Stream,
@@ -89,8 +86,15 @@ enum Ending {
 }
 
 impl Exchange {
-    pub(crate) fn new(role: Role, config: SessionConfig, servers: Vec<IceServer>, stream: Stream, now: Instant) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        config: SessionConfig,
+        servers: Vec<IceServer>,
+        stream: Stream,
+        now: Instant,
+    ) -> Self {
         Self {
+            role,
             session: Session::new(role, config, now),
             servers,
             stream,
@@ -107,7 +111,7 @@ impl Exchange {
     }
 
     pub(crate) fn cancel(&mut self, why: Cancellation) {
-        self.session.cancel(why);
+        self.session.handle_cancelled(why);
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeEvent> {
@@ -205,7 +209,7 @@ impl Exchange {
 
     fn make_link(&mut self) -> Result<Link, RtcError> {
         let link = Link::new(&self.servers, Acks::Spoken)?;
-        if self.session.role() == Role::Initiator {
+        if self.role == Role::Initiator {
             self.init = Some(Init::attach(link.rtc().create_channel(INIT_LABEL)?));
         }
         Ok(link)

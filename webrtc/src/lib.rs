@@ -16,11 +16,32 @@
     )
 )]
 
+mod behaviour;
 mod connection;
 pub mod direct;
+mod exchange;
+mod glare;
+mod handler;
+pub mod multiaddr;
 mod rtc;
+pub mod signaling;
 mod stream;
+mod transport;
 
+pub use behaviour::{AttemptId, Behaviour, Config, Error, Event, InboundPolicy, MAX_SESSIONS, UpgradeError};
 pub use connection::{Connection, ConnectionError};
 pub use rtc::{IceServer, RtcError};
+pub use signaling::{Phase, Role};
 pub use stream::Stream;
+pub use transport::Transport;
+
+use libp2p_identity::PeerId;
+
+/// The transport and the behaviour of `/webrtc`; both go into the same swarm, as those of the relay's client do.
+///
+/// Compose the transport *before* the relay's: that one takes every address with `/p2p-circuit` for its own.
+#[must_use]
+pub fn new(local_peer_id: PeerId, config: Config) -> (Transport, Behaviour) {
+    let (transport, ends) = transport::Transport::new();
+    (transport, Behaviour::new(local_peer_id, config, ends))
+}

@@ -12,8 +12,8 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Event, MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcDataChannelInit,
-    RtcDataChannelState, RtcDataChannelType, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent,
-    RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    RtcDataChannelState, RtcDataChannelType, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection,
+    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
 use super::{ChannelEvents, ChannelState, ConnectionEvents, ConnectionState, Description, IceServer, RtcError};
@@ -243,7 +243,9 @@ impl Drop for Channel {
 }
 
 async fn settled(promise: Promise, operation: &'static str) -> Result<JsValue, RtcError> {
-    JsFuture::from(promise).await.map_err(|error| refused(operation, &error))
+    JsFuture::from(promise)
+        .await
+        .map_err(|error| refused(operation, &error))
 }
 
 fn configuration(servers: &[IceServer]) -> RtcConfiguration {

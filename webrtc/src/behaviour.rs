@@ -1,0 +1,516 @@
+//! Which attempts at a direct connection run, and with whom.
+//!
+//! Finds or dials the circuit for each dial of the transport, settles what happens when two peers dial each other,
+//! bounds the number of sessions, and tells how each attempt goes. Advertises every confirmed circuit address as one with
+//! `/webrtc`. The sessions themselves run in the circuits' [`handler`](crate::handler).
+
+mod attempts;
+mod config;
+mod event;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    task::{Context, Poll, Waker},
+};
+
+use either::Either;
+use futures::{FutureExt, StreamExt};
+use futures_timer::Delay;
+use libp2p_core::{ConnectedPoint, Endpoint, Multiaddr, multiaddr::Protocol, transport::PortUse};
+use libp2p_identity::PeerId;
+use libp2p_swarm::{
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour,
+    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    behaviour::ConnectionEstablished,
+    dial_opts::{DialOpts, PeerCondition},
+    dummy,
+};
+use web_time::Instant;
+
+use self::attempts::{Attempt, Attempts, Stage};
+use crate::{
+    IceServer,
+    glare::{self, Decision},
+    handler::{Command, Handler, Report},
+    multiaddr,
+    signaling::{Cancellation, Phase, Role, SessionError},
+    transport::{Dial, Ends, Inbound},
+};
+
+pub use attempts::AttemptId;
+pub use config::{Config, InboundPolicy, MAX_SESSIONS};
+pub use event::{Error, Event, UpgradeError};
+
+type Action = ToSwarm<Event, Either<Command, std::convert::Infallible>>;
+
+/// Makes direct connections; see [`new`](crate::new).
+pub struct Behaviour {
+    local: PeerId,
+    config: Config,
+    ends: Ends,
+    /// The circuits that signalling can run on, the oldest first.
+    circuits: BTreeMap<PeerId, Vec<Circuit>>,
+    attempts: Attempts,
+    /// The direct connections with each peer.
+    direct: BTreeMap<PeerId, glare::Connections>,
+    actions: VecDeque<Action>,
+    timer: Option<(Instant, Delay)>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Circuit {
+    connection: ConnectionId,
+    /// What is dialled to be signalled over it: `…/p2p-circuit/webrtc/p2p/<peer>`.
+    address: Multiaddr,
+}
+
+impl Behaviour {
+    pub(crate) fn new(local: PeerId, config: Config, ends: Ends) -> Self {
+        Self {
+            local,
+            config,
+            ends,
+            circuits: BTreeMap::new(),
+            attempts: Attempts::default(),
+            direct: BTreeMap::new(),
+            actions: VecDeque::new(),
+            timer: None,
+            waker: None,
+        }
+    }
+
+    /// Tries to reach a peer directly with whom there is a circuit. [`Event`]s tell how it goes.
+    ///
+    /// # Errors
+    /// See [`UpgradeError`]; nothing was begun.
+    pub fn upgrade(&mut self, peer: PeerId) -> Result<AttemptId, UpgradeError> {
+        let circuit = self.circuits.get(&peer).and_then(|circuits| circuits.first());
+        let address = circuit.ok_or(UpgradeError::NoCircuit)?.address.clone();
+        if self.attempts.running(peer, Role::Initiator).is_some() {
+            return Err(UpgradeError::AlreadyTrying);
+        }
+        if self.attempts.count_running() >= self.config.max_sessions {
+            return Err(UpgradeError::Busy);
+        }
+        let attempt = self.attempts.begin(peer, Role::Initiator, Stage::Announced);
+        let opts = DialOpts::peer_id(peer)
+            .addresses(vec![address])
+            .condition(PeerCondition::Always)
+            .build();
+        self.attempts.set_dial(attempt, opts.connection_id());
+        self.act(ToSwarm::Dial { opts });
+        Ok(attempt)
+    }
+
+    /// Ends an attempt that is under way. One that is connected or has failed is left as it is.
+    pub fn cancel(&mut self, attempt: AttemptId) {
+        self.give_up(attempt, Cancellation::Unwanted);
+    }
+
+    /// The servers for attempts that begin from now on.
+    pub fn set_ice_servers(&mut self, servers: Vec<IceServer>) {
+        self.config.ice_servers = servers;
+    }
+
+    /// Whose offers are answered from now on.
+    pub fn set_inbound_policy(&mut self, policy: InboundPolicy) {
+        self.config.inbound = policy;
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.act(ToSwarm::GenerateEvent(event));
+    }
+
+    fn command(&mut self, peer: PeerId, connection: ConnectionId, command: Command) {
+        self.act(ToSwarm::NotifyHandler {
+            peer_id: peer,
+            handler: NotifyHandler::One(connection),
+            event: Either::Left(command),
+        });
+    }
+
+    /// The transport was asked to dial.
+    fn on_dial(&mut self, Dial { target, reply }: Dial) {
+        let peer = target.peer;
+        let refuse = |reply: futures::channel::oneshot::Sender<_>, error: Error| {
+            // Nobody to tell if the swarm has given it up.
+            let _ = reply.send(Err(error));
+        };
+        let announced = self.attempts.announced(peer);
+        if announced.is_none() {
+            if self.attempts.running(peer, Role::Initiator).is_some() {
+                return refuse(reply, Error::AlreadyTrying);
+            }
+            if self.attempts.running(peer, Role::Recipient).is_some() {
+                return refuse(reply, SessionError::Cancelled(Cancellation::Glare).into());
+            }
+            if self.attempts.count_running() >= self.config.max_sessions {
+                return refuse(reply, Error::Busy);
+            }
+        }
+        let attempt = announced.unwrap_or_else(|| self.attempts.begin(peer, Role::Initiator, Stage::Announced));
+        self.attempts.set_reply(attempt, reply);
+        match self.circuit(peer, &target.circuit) {
+            Some(connection) => self.offer(attempt, peer, connection),
+            None => {
+                let opts = DialOpts::peer_id(peer)
+                    .addresses(vec![target.circuit])
+                    // The dial of the address with `/webrtc` counts as one already.
+                    .condition(PeerCondition::Always)
+                    .build();
+                self.attempts
+                    .set_stage(attempt, Stage::DialingCircuit(opts.connection_id()));
+                self.emit(Event::Phase {
+                    attempt,
+                    peer,
+                    role: Role::Initiator,
+                    phase: Phase::Circuit,
+                });
+                self.act(ToSwarm::Dial { opts });
+            }
+        }
+    }
+
+    /// The circuit that was asked for, else any.
+    fn circuit(&self, peer: PeerId, wanted: &Multiaddr) -> Option<ConnectionId> {
+        let circuits = self.circuits.get(&peer)?;
+        let wanted = multiaddr::advertise(wanted, peer);
+        let same = circuits
+            .iter()
+            .find(|circuit| Some(&circuit.address) == wanted.as_ref());
+        same.or(circuits.first()).map(|circuit| circuit.connection)
+    }
+
+    fn offer(&mut self, attempt: AttemptId, peer: PeerId, connection: ConnectionId) {
+        self.attempts.set_stage(attempt, Stage::Running { connection });
+        self.on_phase(attempt, Phase::Signaling);
+        let command = Command::Offer {
+            attempt,
+            servers: self.config.ice_servers.clone(),
+            session: self.config.session,
+        };
+        self.command(peer, connection, command);
+    }
+
+    /// The other peer opened a signalling stream.
+    fn on_offered(&mut self, peer: PeerId, connection: ConnectionId) {
+        let own = self.attempts.running(peer, Role::Initiator);
+        let decision = glare::decide(self.local, peer, own.map(|(_, phase)| phase));
+        let welcome = match self.config.inbound {
+            InboundPolicy::Accept => true,
+            InboundPolicy::Refuse => false,
+        };
+        let has_room = self.attempts.count_running() < self.config.max_sessions
+            || own.is_some() && decision == Decision::YieldAndAnswer;
+        if decision == Decision::Refuse || !welcome || !has_room {
+            tracing::debug!(?decision, "an offer was refused");
+            return self.command(peer, connection, Command::Refuse);
+        }
+        if let (Decision::YieldAndAnswer, Some((attempt, _))) = (decision, own) {
+            self.give_up(attempt, Cancellation::Glare);
+        }
+        let attempt = self
+            .attempts
+            .begin(peer, Role::Recipient, Stage::Running { connection });
+        let command = Command::Answer {
+            attempt,
+            servers: self.config.ice_servers.clone(),
+            session: self.config.session,
+        };
+        self.command(peer, connection, command);
+    }
+
+    fn give_up(&mut self, attempt: AttemptId, why: Cancellation) {
+        match self.attempts.stage(attempt) {
+            Some((peer, Stage::Running { connection })) => {
+                self.command(peer, connection, Command::Cancel { attempt, why });
+            }
+            Some((_, Stage::Announced | Stage::DialingCircuit(_))) => {
+                self.fail(attempt, SessionError::Cancelled(why).into());
+            }
+            Some((_, Stage::Connected)) | None => {}
+        }
+    }
+
+    fn on_report(&mut self, peer: PeerId, connection: ConnectionId, report: Report) {
+        match report {
+            Report::Offered => self.on_offered(peer, connection),
+            Report::Phase { attempt, phase } => {
+                // Of that the swarm tells, with the connection's id.
+                if phase != Phase::Connected {
+                    self.on_phase(attempt, phase);
+                }
+            }
+            Report::Connected { attempt, connection } => {
+                let Some(Attempt { role, reply, .. }) = self.attempts.set_connected(attempt) else {
+                    return;
+                };
+                let delivered = match (role, reply) {
+                    (Role::Initiator, Some(reply)) => reply.send(Ok(connection)).map_err(|_| Error::Stopped),
+                    (Role::Initiator, None) => Err(Error::Stopped),
+                    (Role::Recipient, _) => {
+                        let inbound = Inbound { peer, connection };
+                        self.ends.inbound.try_send(inbound).map_err(|_| Error::Busy)
+                    }
+                };
+                if let Err(error) = delivered {
+                    self.fail(attempt, error);
+                }
+            }
+            Report::Failed { attempt, error } => self.fail(attempt, error),
+        }
+    }
+
+    fn on_phase(&mut self, attempt: AttemptId, phase: Phase) {
+        if let Some((peer, role)) = self.attempts.set_phase(attempt, phase) {
+            self.emit(Event::Phase {
+                attempt,
+                peer,
+                role,
+                phase,
+            });
+        }
+    }
+
+    fn fail(&mut self, attempt: AttemptId, error: Error) {
+        let Some(Attempt {
+            peer,
+            role,
+            phase,
+            reply,
+            ..
+        }) = self.attempts.end(attempt)
+        else {
+            return;
+        };
+        if let Some(reply) = reply {
+            // Nobody to tell if the swarm has given the dial up.
+            let _ = reply.send(Err(error.clone()));
+        }
+        self.emit(Event::Failed {
+            attempt,
+            peer,
+            role,
+            phase,
+            error,
+        });
+    }
+
+    fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        if multiaddr::is_direct_endpoint(endpoint) {
+            let role = match endpoint {
+                ConnectedPoint::Dialer { .. } => Role::Initiator,
+                ConnectedPoint::Listener { .. } => Role::Recipient,
+            };
+            let local = self.local;
+            let direct = self.direct.entry(peer);
+            let direct = direct.or_insert_with(|| glare::Connections::new(local, peer));
+            direct.handle_established(connection, role, Instant::now());
+            if let Some(attempt) = self.attempts.take_connected(peer, role) {
+                self.emit(Event::Connected {
+                    attempt,
+                    peer,
+                    role,
+                    connection,
+                });
+            }
+            self.close_surplus(peer);
+        } else if let Some(address) = circuit_address(endpoint, peer) {
+            let circuits = self.circuits.entry(peer).or_default();
+            circuits.push(Circuit { connection, address });
+            if let Some(attempt) = self.attempts.dialing(connection) {
+                self.offer(attempt, peer, connection);
+            }
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        if let Some(direct) = self.direct.get_mut(&peer) {
+            direct.handle_closed(connection);
+            if direct.is_empty() {
+                self.direct.remove(&peer);
+            }
+        }
+        if let Some(circuits) = self.circuits.get_mut(&peer) {
+            circuits.retain(|circuit| circuit.connection != connection);
+            if circuits.is_empty() {
+                self.circuits.remove(&peer);
+            }
+        }
+        for attempt in self.attempts.on_connection(connection) {
+            self.fail(attempt, Error::Circuit("it was closed".to_owned()));
+        }
+    }
+
+    fn close_surplus(&mut self, peer: PeerId) {
+        while let Some(connection) = self.direct.get_mut(&peer).and_then(glare::Connections::poll_close) {
+            self.act(ToSwarm::CloseConnection {
+                peer_id: peer,
+                connection: CloseConnection::One(connection),
+            });
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let peers: Vec<PeerId> = self.direct.keys().copied().collect();
+        for peer in peers {
+            if let Some(direct) = self.direct.get_mut(&peer) {
+                direct.handle_timeout(now);
+            }
+            self.close_surplus(peer);
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.direct.values().filter_map(glare::Connections::poll_timeout).min() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let now = Instant::now();
+        if due > now {
+            let timer = match &mut self.timer {
+                Some(timer) if timer.0 == due => timer,
+                timer => timer.insert((due, Delay::new(due - now))),
+            };
+            if timer.1.poll_unpin(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // The timer and the clock may differ by a little.
+            self.timer = None;
+        }
+        self.handle_timeout(now.max(due));
+        Poll::Ready(())
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Either<Handler, dummy::ConnectionHandler>;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        local_addr: &Multiaddr,
+        remote_addr: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let endpoint = ConnectedPoint::Listener {
+            local_addr: local_addr.clone(),
+            send_back_addr: remote_addr.clone(),
+        };
+        Ok(handler(&endpoint, peer))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role_override: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let endpoint = ConnectedPoint::Dialer {
+            address: address.clone(),
+            role_override,
+            port_use,
+        };
+        Ok(handler(&endpoint, peer))
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p's enum: the others change nothing here"
+    )]
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => self.on_established(peer_id, connection_id, endpoint),
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id, connection_id, ..
+            }) => self.on_closed(peer_id, connection_id),
+            FromSwarm::DialFailure(DialFailure {
+                connection_id, error, ..
+            }) => {
+                if let Some(attempt) = self.attempts.dialing(connection_id) {
+                    self.fail(attempt, Error::Circuit(error.to_string()));
+                } else if let Some(attempt) = self.attempts.dialed(connection_id) {
+                    // The swarm did not even ask the transport.
+                    self.fail(attempt, Error::Stopped);
+                }
+            }
+            FromSwarm::ExternalAddrConfirmed(confirmed) => {
+                if let Some(address) = multiaddr::advertise(confirmed.addr, self.local) {
+                    self.act(ToSwarm::ExternalAddrConfirmed(address));
+                }
+            }
+            FromSwarm::ExternalAddrExpired(expired) => {
+                if let Some(address) = multiaddr::advertise(expired.addr, self.local) {
+                    self.act(ToSwarm::ExternalAddrExpired(address));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {
+            Either::Left(report) => self.on_report(peer, connection, report),
+            Either::Right(never) => match never {},
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Poll::Ready(action);
+            }
+            if let Poll::Ready(Some(dial)) = self.ends.dials.poll_next_unpin(cx) {
+                self.on_dial(dial);
+                continue;
+            }
+            if let Poll::Ready(attempt) = self.attempts.poll_given_up(cx) {
+                self.give_up(attempt, Cancellation::Unwanted);
+                continue;
+            }
+            if self.poll_timer(cx).is_ready() {
+                continue;
+            }
+            self.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+    }
+}
+
+fn handler(endpoint: &ConnectedPoint, peer: PeerId) -> Either<Handler, dummy::ConnectionHandler> {
+    match circuit_address(endpoint, peer) {
+        Some(_) => Either::Left(Handler::new()),
+        None => Either::Right(dummy::ConnectionHandler),
+    }
+}
+
+/// What to dial to be signalled over this connection; `None` if it is no circuit.
+fn circuit_address(endpoint: &ConnectedPoint, peer: PeerId) -> Option<Multiaddr> {
+    if multiaddr::is_direct_endpoint(endpoint) {
+        return None;
+    }
+    let address = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        // The remote address of an inbound circuit does not name the relay; our own does.
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let until = address.iter().position(|part| part == Protocol::P2pCircuit)?;
+    let base: Multiaddr = address.iter().take(until + 1).collect();
+    multiaddr::advertise(&base, peer)
+}
