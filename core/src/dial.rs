@@ -91,6 +91,12 @@ pub enum DialFailure {
     /// The connection limits of this node or the other one forbid it.
     #[error("too many connections")]
     Denied,
+    /// There is no direct way between the two browsers; the text says why. The circuit carries the conversation.
+    #[error("{0}")]
+    NoDirectWay(String),
+    /// Both sides tried to connect directly at the same time, and the other side's attempt goes on.
+    #[error("its own attempt goes on instead")]
+    Superseded,
     /// The transport failed; the text comes from the transport, for logs and diagnostics.
     #[error("the connection failed: {0}")]
     Transport(String),
@@ -120,7 +126,7 @@ pub struct DialConfig {
     /// Where this node looks at the addresses of strangers from. Default: a native node on the Internet, which dials public
     /// addresses only. Cost of a nearer scope: strangers can have hosts of this network dialled.
     pub vantage: Vantage,
-    /// Which rungs ladders have. Default: [`Rungs::CircuitOnly`]. Cost of more: an upgrade per circuit, tried again with
+    /// Which rungs ladders have. Default: [`Rungs::CircuitOnly`]; a node whose transports can do more sets it. Cost of more: an upgrade per circuit, tried again with
     /// backoff.
     pub webrtc: Rungs,
     /// How long the peer with the higher id waits for the other to dial. Default: [`HIGHER_WAITS`]. Cost of less: both dial,

@@ -31,7 +31,7 @@ use crate::{
     announcement::schedule::{Schedule, ScheduleAction},
     chat::{Chat, ChatAction},
     config::Config,
-    dial::{DialAction, Dialer},
+    dial::{DialAction, Dialer, plan::Rungs},
     node::Event,
     now::{Now, earlier},
     peer_book::{BookAction, PeerBook},
@@ -43,6 +43,8 @@ use crate::{
 pub struct Engine {
     local: PeerId,
     name: Option<String>,
+    /// How others may reach us.
+    rungs: Rungs,
     schedule: Schedule,
     book: PeerBook,
     dialer: Dialer,
@@ -75,6 +77,7 @@ impl Engine {
             liveness: Liveness::new(config.ping_interval, config.ping_timeout),
             chat: Chat::new(local, config.chat.clone(), rng()),
             name: None,
+            rungs: config.dial.webrtc,
             listening: BTreeMap::new(),
             asked: BTreeSet::new(),
             gone: BTreeSet::new(),

@@ -36,6 +36,8 @@ pub struct Transports {
     pub transport: Boxed<(PeerId, StreamMuxerBox)>,
     /// The client half of circuit relay v2.
     pub relay: relay::client::Behaviour,
+    /// Direct connections between browsers, where this host can make them.
+    pub webrtc: Option<peerway_webrtc::Behaviour>,
 }
 
 /// Why the transports could not be put together.

@@ -213,6 +213,8 @@ pub(crate) fn route_reason(row: &PeerRow) -> String {
 fn dial_failure(failure: &DialFailure) -> String {
     match failure {
         // The transport's own text is for logs.
+        DialFailure::NoDirectWay(why) => why.clone(),
+        DialFailure::Superseded => failure.to_string(),
         DialFailure::Transport(_) => "the connection failed".to_owned(),
         other => other.to_string(),
     }

@@ -16,11 +16,15 @@ use std::{
 use either::Either;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
-use libp2p_core::{ConnectedPoint, Endpoint, Multiaddr, multiaddr::Protocol, transport::PortUse};
+use libp2p_core::{
+    ConnectedPoint, Endpoint, Multiaddr,
+    multiaddr::Protocol,
+    transport::{PortUse, TransportError},
+};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
-    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour,
-    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm,
+    NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     behaviour::ConnectionEstablished,
     dial_opts::{DialOpts, PeerCondition},
     dummy,
@@ -444,7 +448,7 @@ impl NetworkBehaviour for Behaviour {
                 connection_id, error, ..
             }) => {
                 if let Some(attempt) = self.attempts.dialing(connection_id) {
-                    self.fail(attempt, Error::Circuit(error.to_string()));
+                    self.fail(attempt, Error::Circuit(cause(error)));
                 } else if let Some(attempt) = self.attempts.dialed(connection_id) {
                     // The swarm did not even ask the transport.
                     self.fail(attempt, Error::Stopped);
@@ -491,6 +495,20 @@ impl NetworkBehaviour for Behaviour {
             return Poll::Pending;
         }
     }
+}
+
+/// The innermost cause of the last address: that is where transports say what went wrong.
+fn cause(error: &DialError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    if let DialError::Transport(failures) = error
+        && let Some((_, TransportError::Other(failure))) = failures.last()
+    {
+        cause = failure;
+    }
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 fn handler(endpoint: &ConnectedPoint, peer: PeerId) -> Either<Handler, dummy::ConnectionHandler> {

@@ -22,12 +22,18 @@ pub enum Ping {
 }
 
 impl Engine {
-    /// A connection is established; `key` is that of the dial that made it, if we dialled, and `address` the remote's.
+    /// A connection is established; `key` is that of our dial that made it, if there was one (circuits for signalling are
+    /// dialled by libp2p itself), and `address` the remote's.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each says another thing about the one connection"
+    )]
     pub fn handle_connected(
         &mut self,
         peer: PeerId,
         connection: ConnectionId,
         route: Route,
+        role: Role,
         key: Option<DialKey>,
         address: &Multiaddr,
         now: Now,
@@ -38,8 +44,7 @@ impl Engine {
                 self.reservations
                     .handle_connected(relay, peer, connection, address, now);
             }
-            Some(DialKey::Peer(_)) => self.peer_connected(peer, connection, route, Role::Dialer, now),
-            None => self.peer_connected(peer, connection, route, Role::Listener, now),
+            Some(DialKey::Peer(_)) | None => self.peer_connected(peer, connection, route, role, now),
         }
         self.settle(now);
     }

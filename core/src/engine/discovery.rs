@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId, gossipsub::MessageAcceptance};
 use super::{Engine, PublishKey};
 use crate::{
     announcement::Announcement,
+    dial::plan::Rungs,
     node::Event,
     now::Now,
     peer_book::{Changed, Heard, Origin, Outcome},
@@ -140,7 +141,16 @@ impl Engine {
     }
 
     pub(super) fn announcement(&self) -> Announcement {
-        let addresses: Vec<Multiaddr> = self.listening.values().flatten().cloned().collect();
+        let circuits = self.listening.values().flatten();
+        let addresses: Vec<Multiaddr> = match self.rungs {
+            Rungs::CircuitOnly => circuits.cloned().collect(),
+            Rungs::WebRtcAndCircuit => circuits
+                .flat_map(|circuit| {
+                    let direct = peerway_webrtc::multiaddr::advertise(circuit, self.local);
+                    direct.into_iter().chain([circuit.clone()])
+                })
+                .collect(),
+        };
         Announcement::new(self.local, addresses, self.name.as_deref())
     }
 

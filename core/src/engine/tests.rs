@@ -6,7 +6,10 @@ use libp2p::{Multiaddr, PeerId, identity::Keypair, swarm::ConnectionId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::*;
-use crate::{dial::Route, reservation::RelaySpec};
+use crate::{
+    dial::{Role, Route},
+    reservation::RelaySpec,
+};
 
 fn peer(seed: u8) -> PeerId {
     let key = Keypair::ed25519_from_bytes(&mut [seed; 32]).unwrap();
@@ -36,6 +39,7 @@ fn connected() -> (Engine, RelayKey) {
         peer(9),
         connection,
         Route::Direct,
+        Role::Dialer,
         Some(DialKey::Relay(key)),
         &address(),
         now,
@@ -77,7 +81,7 @@ fn a_stranger_that_connects_and_leaves_is_reported_gone_and_not_remembered() {
     let through = Route::Circuit { relay: peer(9) };
     for seed in 20..40 {
         let connection = ConnectionId::new_unchecked(seed.into());
-        engine.handle_connected(peer(seed), connection, through, None, &address(), now);
+        engine.handle_connected(peer(seed), connection, through, Role::Listener, None, &address(), now);
         engine.handle_disconnected(peer(seed), connection, crate::dial::Disconnection::Clean, now);
     }
     let gone = |action: &&Action| matches!(action, Action::Report(Event::PeerGone { .. }));

@@ -1,8 +1,11 @@
 //! The parts that a node's swarm is made of.
 
 use libp2p::{
-    PeerId, connection_limits, gossipsub, identify, identity::Keypair, ping, relay, request_response::ProtocolSupport,
-    swarm::NetworkBehaviour,
+    PeerId, connection_limits, gossipsub, identify,
+    identity::Keypair,
+    ping, relay,
+    request_response::ProtocolSupport,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
 use crate::{
@@ -30,6 +33,7 @@ pub(super) type Filter = gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowA
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) relay: relay::client::Behaviour,
+    pub(super) webrtc: Toggle<peerway_webrtc::Behaviour>,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -40,7 +44,12 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(super) fn new(key: &Keypair, relay: relay::client::Behaviour, config: &Config) -> Result<Self, &'static str> {
+    pub(super) fn new(
+        key: &Keypair,
+        relay: relay::client::Behaviour,
+        webrtc: Option<peerway_webrtc::Behaviour>,
+        config: &Config,
+    ) -> Result<Self, &'static str> {
         let identify = identify::Config::new(protocol::IDENTIFY_PROTOCOL_VERSION.to_owned(), key.public())
             .with_agent_version(protocol::AGENT_VERSION.to_owned())
             .with_cache_size(0);
@@ -52,6 +61,7 @@ impl Behaviour {
             .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
         Ok(Self {
             relay,
+            webrtc: webrtc.into(),
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),

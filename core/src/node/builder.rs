@@ -10,6 +10,7 @@ use super::{EventLoop, Events, Node, behaviour::Behaviour, behaviour::peer_of, c
 use crate::{
     chat::RoomName,
     config::Config,
+    dial::plan::Rungs,
     engine::Engine,
     reservation::{AddRelayError, RelaySpec},
     transport::{self, TransportError, Transports},
@@ -92,13 +93,17 @@ impl Builder {
     }
 
     /// The handle, the events, and the loop that must be spawned for anything to happen.
-    pub fn build(self) -> Result<(Node, Events, EventLoop), BuildError> {
+    pub fn build(mut self) -> Result<(Node, Events, EventLoop), BuildError> {
         let transports = match self.transports {
             Some(transports) => transports,
             None => transport::default(&self.key)?,
         };
         let local = peer_of(&self.key);
-        let behaviour = Behaviour::new(&self.key, transports.relay, &self.config).map_err(BuildError::Config)?;
+        if transports.webrtc.is_some() {
+            self.config.dial.webrtc = Rungs::WebRtcAndCircuit;
+        }
+        let behaviour =
+            Behaviour::new(&self.key, transports.relay, transports.webrtc, &self.config).map_err(BuildError::Config)?;
         let swarm = Swarm::new(
             transports.transport,
             behaviour,

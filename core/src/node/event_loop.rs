@@ -189,7 +189,7 @@ impl EventLoop {
             }
             (DialKey::Peer(attempt), Some(peer)) => {
                 self.engine
-                    .handle_attempt_failed(peer, attempt, failure::of_peer(error), now);
+                    .handle_attempt_failed(peer, attempt, failure::of_peer(address, error), now);
             }
             (DialKey::Peer(_), None) => {}
         }

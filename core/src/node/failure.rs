@@ -1,11 +1,12 @@
 //! libp2p's errors in the words of ours.
 
-use libp2p::{core::transport::TransportError, swarm::DialError};
+use libp2p::{Multiaddr, core::transport::TransportError, swarm::DialError};
+use peerway_webrtc::signaling::Cancellation;
 
 use crate::{dial::DialFailure, reservation::RelayFailure};
 
 /// How a failed dial of a peer reads.
-pub(super) fn of_peer(error: &DialError) -> DialFailure {
+pub(super) fn of_peer(address: &Multiaddr, error: &DialError) -> DialFailure {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => DialFailure::WrongPeer,
         DialError::NoAddresses => DialFailure::NoUsableAddress,
@@ -18,12 +19,23 @@ pub(super) fn of_peer(error: &DialError) -> DialFailure {
                 DialFailure::NoReservation
             } else if text.contains("limit") || text.contains("permission") {
                 DialFailure::RelayRefused
+            } else if peerway_webrtc::multiaddr::is_direct(address) {
+                of_direct(text)
             } else if is_timeout(&text) {
                 DialFailure::TimedOut
             } else {
                 DialFailure::Transport(text)
             }
         }
+    }
+}
+
+/// The swarm wraps the transport's error; its text is all that is left of it.
+fn of_direct(text: String) -> DialFailure {
+    if text == Cancellation::Glare.to_string() {
+        DialFailure::Superseded
+    } else {
+        DialFailure::NoDirectWay(text)
     }
 }
 
@@ -51,7 +63,7 @@ fn is_timeout(text: &str) -> bool {
 }
 
 /// The innermost cause of the last failure: that is where the transports say what went wrong.
-fn transport_text(failures: &[(libp2p::Multiaddr, TransportError<std::io::Error>)]) -> String {
+fn transport_text(failures: &[(Multiaddr, TransportError<std::io::Error>)]) -> String {
     let Some((address, error)) = failures.last() else {
         return "no transport took the address".to_owned();
     };

@@ -17,5 +17,9 @@ pub fn memory(key: &Keypair) -> Result<Transports, TransportError> {
         .map(|either, _| either.into_inner())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed();
-    Ok(Transports { transport, relay })
+    Ok(Transports {
+        transport,
+        relay,
+        webrtc: None,
+    })
 }

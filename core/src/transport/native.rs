@@ -25,7 +25,11 @@ pub fn native(key: &Keypair) -> Result<Transports, TransportError> {
         .or_transport(named)
         .map(|either, _| either.into_inner())
         .boxed();
-    Ok(Transports { transport, relay })
+    Ok(Transports {
+        transport,
+        relay,
+        webrtc: None,
+    })
 }
 
 pub(crate) fn default(key: &Keypair) -> Result<Transports, TransportError> {

@@ -2,7 +2,7 @@
 
 use libp2p::{
     Multiaddr,
-    core::transport::ListenerId,
+    core::{ConnectedPoint, transport::ListenerId},
     gossipsub, identify, ping, relay,
     request_response::{self, Message},
     swarm::{ConnectionError, SwarmEvent},
@@ -10,7 +10,7 @@ use libp2p::{
 
 use super::EventLoop;
 use crate::{
-    dial::{Disconnection, Route},
+    dial::{Disconnection, Role, Route},
     engine::Ping,
     node::behaviour::{BehaviourEvent, offers_reservations},
     reservation::RelayFailure,
@@ -35,9 +35,13 @@ impl EventLoop {
                     self.swarm.close_connection(connection_id);
                     return;
                 };
+                let role = match endpoint {
+                    ConnectedPoint::Dialer { .. } => Role::Dialer,
+                    ConnectedPoint::Listener { .. } => Role::Listener,
+                };
                 let address = endpoint.get_remote_address();
                 self.engine
-                    .handle_connected(peer_id, connection_id, route, key, address, now);
+                    .handle_connected(peer_id, connection_id, route, role, key, address, now);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
 use super::{Delivery, Network, circuit};
+use crate::dial::Role;
 use crate::{
     dial::{DialFailure, Disconnection, Route},
     engine::{DialKey, Ping},
@@ -56,9 +57,15 @@ impl Network {
         let topics = self.nodes[node.0].topics.clone();
         self.relays[relay.0].topics.insert(node, topics);
         let (peer, address) = (self.relays[relay.0].peer, self.relays[relay.0].address.clone());
-        self.nodes[node.0]
-            .engine
-            .handle_connected(peer, connection, Route::Direct, Some(key), &address, now);
+        self.nodes[node.0].engine.handle_connected(
+            peer,
+            connection,
+            Route::Direct,
+            Role::Dialer,
+            Some(key),
+            &address,
+            now,
+        );
         self.soon(Delivery::Subscribed {
             node,
             relay,
@@ -114,12 +121,22 @@ impl Network {
             node: other,
             connection: far,
         };
+        let role = match key {
+            Some(_) => Role::Dialer,
+            None => Role::Listener,
+        };
         let (peer, now) = (self.nodes[other.0].peer, self.now);
         let (relay, address) = (self.relays[via.0].peer, circuit(&self.relays[via.0]));
         self.nodes[node.0].connections.insert(connection, remote);
-        self.nodes[node.0]
-            .engine
-            .handle_connected(peer, connection, Route::Circuit { relay }, key, &address, now);
+        self.nodes[node.0].engine.handle_connected(
+            peer,
+            connection,
+            Route::Circuit { relay },
+            role,
+            key,
+            &address,
+            now,
+        );
         self.later(self.link.ping_interval, Delivery::Ping { node, connection });
         self.carry_out(node);
     }
