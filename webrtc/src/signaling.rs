@@ -18,7 +18,7 @@ mod error;
 pub mod session;
 
 pub use candidate::IceCandidate;
-pub use error::{BrowserStep, Cancellation, SessionError, Side};
+pub use error::{BrowserStep, Cancellation, MAX_REASON_CHARS, SessionError, Side};
 pub use session::{Action, ConnectionState, DescriptionKind, Session, SessionConfig};
 
 /// The protocol of a signalling stream. The specification calls it `/webrtc-signaling`; what js-libp2p speaks has a version.

@@ -9,6 +9,9 @@ use super::{
     codec::{DecodeError, MessageKind},
 };
 
+/// How much of a browser's explanation is kept; the rest is cut off.
+pub const MAX_REASON_CHARS: usize = 200;
+
 /// Why a session ended without a direct connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -44,7 +47,8 @@ pub enum SessionError {
     Browser {
         /// What it refused.
         step: BrowserStep,
-        /// In the browser's own words.
+        /// In the browser's own words, of which at most [`MAX_REASON_CHARS`] are kept. They may quote what the other peer
+        /// sent: show them as text only.
         reason: String,
     },
     /// Both sides tried every pair of network addresses, and none works: the networks or their firewalls do not let
@@ -67,6 +71,19 @@ pub enum SessionError {
     /// We ended it. See [`Cancellation`].
     #[error("{0}")]
     Cancelled(Cancellation),
+}
+
+impl SessionError {
+    /// A browser's refusal. What cannot be printed, and what is too long, is left out of its words: a browser quotes the
+    /// line of a description that it does not understand, and the line is the other peer's.
+    #[must_use]
+    pub fn browser(step: BrowserStep, reason: &str) -> Self {
+        let printable = reason.chars().filter(|character| is_printable(*character));
+        Self::Browser {
+            step,
+            reason: printable.take(MAX_REASON_CHARS).collect(),
+        }
+    }
 }
 
 /// Why we ended a session ourselves.
@@ -103,6 +120,12 @@ pub enum BrowserStep {
     SetRemoteDescription,
     /// `addIceCandidate()`. Never ends a session.
     AddCandidate,
+}
+
+/// Neither a control character nor one that changes the direction of what follows.
+fn is_printable(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !turns
 }
 
 impl fmt::Display for Cancellation {

@@ -190,7 +190,7 @@ impl Session {
         };
         match codec::encode(&message) {
             Ok(bytes) => self.actions.push_back(Action::Send(bytes)),
-            Err(too_long) => return self.handle_browser_error(created, too_long.to_string()),
+            Err(too_long) => return self.handle_browser_error(created, &too_long.to_string()),
         }
         self.actions.push_back(Action::SetLocalDescription { kind, sdp });
         self.step = next;
@@ -260,14 +260,14 @@ impl Session {
     }
 
     /// The browser refused a step, in its own words.
-    pub fn handle_browser_error(&mut self, step: BrowserStep, reason: String) {
+    pub fn handle_browser_error(&mut self, step: BrowserStep, reason: &str) {
         match step {
             BrowserStep::AddCandidate => tracing::debug!(reason, "the browser refused a candidate"),
             BrowserStep::CreateConnection
             | BrowserStep::CreateOffer
             | BrowserStep::CreateAnswer
             | BrowserStep::SetLocalDescription
-            | BrowserStep::SetRemoteDescription => self.fail(SessionError::Browser { step, reason }),
+            | BrowserStep::SetRemoteDescription => self.fail(SessionError::browser(step, reason)),
         }
     }
 

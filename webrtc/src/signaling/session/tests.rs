@@ -291,7 +291,7 @@ fn whatever_the_step_a_failure_of_the_browser_ends_it_with_its_reason_until_conn
             SessionError::ConnectionClosed,
         ),
         (
-            |s, _| s.handle_browser_error(BrowserStep::SetRemoteDescription, "refused".into()),
+            |s, _| s.handle_browser_error(BrowserStep::SetRemoteDescription, "refused"),
             browser(),
         ),
         (
@@ -338,7 +338,7 @@ fn states_that_may_pass_and_candidates_that_are_refused_end_nothing() {
         }
         driven
             .session
-            .handle_browser_error(BrowserStep::AddCandidate, "malformed".into());
+            .handle_browser_error(BrowserStep::AddCandidate, "malformed");
         assert_eq!(driven.actions(), [], "{role:?} {script:?}");
         assert_eq!(driven.session.phase(), phase);
     }

@@ -3,7 +3,10 @@
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::*;
-use crate::signaling::codec::{DecodeError, MessageKind};
+use crate::signaling::{
+    MAX_REASON_CHARS,
+    codec::{DecodeError, MessageKind},
+};
 
 /// How it ended, if it did.
 fn outcome(driven: &mut Driven) -> Option<Result<(), SessionError>> {
@@ -114,6 +117,16 @@ fn when_our_own_description_is_too_long_for_any_peer_it_ends() {
             "{role:?}: {result:?}"
         );
     }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn when_the_browser_quotes_a_description_only_the_printable_beginning_is_kept() {
+    let mut driven = Driven::at(Recipient, &[Offer]);
+    let quoted = format!("\u{1b}[2J\u{202e}{}", "a".repeat(codec::MAX_MESSAGE_BYTES));
+    let step = BrowserStep::SetRemoteDescription;
+    driven.session.handle_browser_error(step, &quoted);
+    let reason = format!("[2J{}", "a".repeat(MAX_REASON_CHARS - 3));
+    assert_eq!(driven.actions(), failure(SessionError::Browser { step, reason }));
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -240,7 +240,7 @@ impl Pair {
             }
             Fault::Refused(at) => {
                 let session = &mut self.peers[at].session;
-                session.handle_browser_error(BrowserStep::SetLocalDescription, "refused".into());
+                session.handle_browser_error(BrowserStep::SetLocalDescription, "refused");
             }
             Fault::Silent(at) => self.peers[at].is_silent = true,
             Fault::NoWay => self.no_way = !self.peers.iter().any(|peer| peer.handed_over),
