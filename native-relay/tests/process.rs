@@ -238,6 +238,7 @@ fn when_asked_for_help_every_flag_is_explained() {
         "--listen",
         "--external-address",
         "--http",
+        "--stun",
         "--data-dir",
         "--page",
         "--lan",
