@@ -8,6 +8,8 @@
 //! 4. Best host first (public, then private, IPv4 before IPv6), for each WebSocket, WebRTC-direct, QUIC, TCP; the first
 //!    [`MAX_EXTERNAL_ADDRESSES`] of them.
 
+pub(crate) mod stun;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
@@ -143,16 +145,21 @@ pub(crate) fn page_hosts(exposure: Exposure, bound: &[SocketAddr], interfaces: &
 }
 
 fn expand(listening: &Listening, exposure: Exposure, interfaces: &[Interface]) -> Vec<(IpAddr, Multiaddr)> {
-    let ip = listening.requested;
+    announced_hosts(listening.requested, exposure, interfaces)
+        .into_iter()
+        .map(|ip| (ip, with_host(&listening.bound, ip)))
+        .collect()
+}
+
+/// The addresses that others are told of a socket on `ip`: rules 2 and 3.
+fn announced_hosts(ip: IpAddr, exposure: Exposure, interfaces: &[Interface]) -> Vec<IpAddr> {
     let scope = wanted_scope(exposure);
     if ip.is_unspecified() {
         let same_family = interfaces
             .iter()
             .filter(|interface| interface.ip.is_ipv4() == ip.is_ipv4());
         let wanted = same_family.filter(|interface| scope_of(interface.ip) == scope && is_ours(interface));
-        return wanted
-            .map(|interface| (interface.ip, with_host(&listening.bound, interface.ip)))
-            .collect();
+        return wanted.map(|interface| interface.ip).collect();
     }
     // Listeners on loopback are for this host's own page; a relay that is meant for others does not tell them.
     let announced = match scope_of(ip) {
@@ -161,11 +168,7 @@ fn expand(listening: &Listening, exposure: Exposure, interfaces: &[Interface]) -
         Scope::Public => true,
         Scope::Unusable => false,
     };
-    if announced {
-        vec![(ip, with_host(&listening.bound, ip))]
-    } else {
-        Vec::new()
-    }
+    if announced { vec![ip] } else { Vec::new() }
 }
 
 fn wanted_scope(exposure: Exposure) -> Scope {

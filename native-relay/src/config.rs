@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
 };
 
 use clap::{Parser, builder::FalseyValueParser};
@@ -23,6 +24,8 @@ pub const DEFAULT_QUIC_PORT: u16 = 4001;
 pub const DEFAULT_WEBRTC_PORT: u16 = 4003;
 /// The UDP port of WebRTC-direct over IPv6: its socket would take the IPv4 port as well, so it cannot share one.
 pub const DEFAULT_WEBRTC_IPV6_PORT: u16 = 4004;
+/// The UDP port of STUN: the one that is registered for it.
+pub const DEFAULT_STUN_PORT: u16 = 3478;
 /// Where Trunk leaves the page when nobody says otherwise.
 pub const DEFAULT_PAGE_DIR: &str = "dist";
 
@@ -42,6 +45,19 @@ pub enum Exposure {
     Public,
 }
 
+/// Where STUN is answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stun {
+    /// On [`DEFAULT_STUN_PORT`] of the addresses that the exposure says. One that cannot be had is skipped with a
+    /// warning: a relay without STUN is still a relay.
+    #[default]
+    ByExposure,
+    /// Nowhere.
+    Off,
+    /// Exactly here. Each must work.
+    At(Vec<SocketAddr>),
+}
+
 /// Everything a relay is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -52,6 +68,8 @@ pub struct Config {
     /// Where libp2p listens besides. Empty: the default ports on the addresses that `exposure` says; an address family
     /// that the host lacks is then skipped. One that is given must work.
     pub listen: Vec<Endpoint>,
+    /// Where STUN is answered.
+    pub stun: Stun,
     /// What to announce instead of what can be derived; at most [`MAX_EXTERNAL_ADDRESSES`]. A `/webrtc-direct` without
     /// certificate hash gets ours.
     pub external: Vec<Multiaddr>,
@@ -81,6 +99,7 @@ impl Config {
             exposure: Exposure::Loopback,
             http: Some(any),
             listen: vec![Endpoint::Tcp(any), Endpoint::Quic(any), Endpoint::WebRtcDirect(any)],
+            stun: Stun::At(vec![any]),
             external: Vec::new(),
             page: data_dir.join("page"),
             data_dir,
@@ -122,6 +141,9 @@ struct Flags {
     /// Where the page and WebSocket are served [default: port 8080 of loopback, or as --lan and --public say]
     #[arg(long, value_name = "ADDR:PORT", env = "PEERWAY_RELAY_HTTP")]
     http: Option<SocketAddr>,
+    /// Where STUN is answered, or `off`. Repeatable [default: port 3478 of loopback, or as --lan and --public say]
+    #[arg(long, value_name = "ADDR:PORT", env = "PEERWAY_RELAY_STUN", value_delimiter = ',')]
+    stun: Vec<StunFlag>,
     /// Where identity and certificate are kept [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "PEERWAY_RELAY_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -134,6 +156,39 @@ struct Flags {
     /// Listen on all interfaces; announce only what strangers can reach
     #[arg(long, env = "PEERWAY_RELAY_PUBLIC", value_parser = FalseyValueParser::new())]
     public: bool,
+}
+
+/// One value of `--stun`.
+#[derive(Clone, Copy, Debug)]
+enum StunFlag {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for StunFlag {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At),
+        }
+    }
+}
+
+fn stun(flags: &[StunFlag]) -> Result<Stun, ConfigError> {
+    let at = |flag: &StunFlag| match flag {
+        StunFlag::Off => None,
+        StunFlag::At(socket) => Some(*socket),
+    };
+    match flags {
+        [] => Ok(Stun::ByExposure),
+        [StunFlag::Off] => Ok(Stun::Off),
+        many => match many.iter().map(at).collect() {
+            Some(sockets) => Ok(Stun::At(sockets)),
+            None => Err(ConfigError::Invalid("--stun off allows no other --stun".to_owned())),
+        },
+    }
 }
 
 impl Flags {
@@ -162,6 +217,7 @@ impl Flags {
             exposure,
             http: self.http,
             listen: self.listen,
+            stun: stun(&self.stun)?,
             external: self.external_address,
             data_dir: self.data_dir.unwrap_or_else(default_data_dir),
             page: self.page,

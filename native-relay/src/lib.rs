@@ -1,10 +1,10 @@
 //! The public relay: lets peers that know nothing of each other meet.
 //!
 //! It carries circuits (circuit relay v2) over TCP, QUIC, WebSocket and WebRTC-direct, spreads announcements and the
-//! messages of shared rooms by gossip, and serves the page. It never reads what a circuit carries.
+//! messages of shared rooms by gossip, serves the page, and tells browsers their public address (STUN). It never reads what a circuit carries.
 //!
 //! `config` → `listeners` and `acceptor` → `limits` → `behaviour` → `event_loop`, which asks `discovery` and `rooms` what
-//! to forward; `http` answers what is not libp2p.
+//! to forward; `http` and `stun` answer what is not libp2p.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), native_relay::StartError> {
@@ -29,11 +29,12 @@ mod listeners;
 mod pace;
 mod relay;
 mod rooms;
+mod stun;
 
 pub use self::{
     config::{
-        Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_TCP_PORT,
-        DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, MAX_EXTERNAL_ADDRESSES,
+        Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT,
+        DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, MAX_EXTERNAL_ADDRESSES, Stun,
     },
     event_loop::Status,
     http::PageError,

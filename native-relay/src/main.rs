@@ -1,6 +1,9 @@
 //! `native-relay`: the command line around [`native_relay::Relay`].
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use native_relay::{Config, ConfigError, Relay};
 use tracing_subscriber::EnvFilter;
@@ -20,6 +23,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(wants_colour())
         .init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -29,6 +33,12 @@ fn main() -> ExitCode {
     // A compression or a DNS look-up on another thread is not worth waiting for.
     runtime.shutdown_background();
     code
+}
+
+/// Whether somebody looks at standard error who has not asked for plain text (<https://no-color.org>): a file or a journal
+/// would keep the escape sequences.
+fn wants_colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 async fn run(config: Config) -> ExitCode {

@@ -25,6 +25,7 @@ use crate::{
     identity::{self, Identity, IdentityError},
     limits::ReservationGate,
     listeners::{self, Endpoint, websocket},
+    stun,
 };
 
 /// How long an idle connection is kept: a page that only waits for others must not lose its relay.
@@ -39,6 +40,7 @@ pub struct Relay {
     http: Vec<SocketAddr>,
     page_hosts: Vec<SocketAddr>,
     listening: Vec<Multiaddr>,
+    stun: Vec<SocketAddr>,
     addresses: Vec<Multiaddr>,
     stop: watch::Sender<Phase>,
     requests: mpsc::Sender<Request>,
@@ -112,6 +114,9 @@ impl Relay {
         let mut swarm = swarm(&identity, &gate, websocket::Upgrades::new(http.clone(), upgrades))?;
         let listening = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
+        let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
+        let stun: Vec<SocketAddr> = answering.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+
         // Before the first client: a reservation without addresses is worth nothing, and HOP is off without them.
         let external = addresses::external(&config, &listening, &interfaces);
         if external.is_empty() {
@@ -141,18 +146,21 @@ impl Relay {
         let facts = Facts {
             peer: peer_id,
             addresses: addresses.clone(),
+            stun: addresses::stun::uris(&config, &stun, &interfaces),
         };
         let service = http::router(page, &facts, phase.clone());
         let event_loop = EventLoop::new(swarm, gate, stop.clone(), waiting);
         let tasks = Tasks {
             event_loop: tokio::spawn(event_loop.run()),
             acceptor: tokio::spawn(acceptor.run(service, phase)),
+            stun: tokio::spawn(stun::run(answering, stop.subscribe())),
         };
         Ok(Self {
             peer_id,
             page_hosts: addresses::page_hosts(config.exposure, &http, &interfaces),
             http,
             listening: listening.into_iter().map(|one| one.bound).collect(),
+            stun,
             addresses,
             stop,
             requests,
@@ -190,6 +198,12 @@ impl Relay {
         &self.listening
     }
 
+    /// Where STUN is answered, with the ports that were really bound.
+    #[must_use]
+    pub fn stun_addrs(&self) -> &[SocketAddr] {
+        &self.stun
+    }
+
     /// What the relay is doing; `None` if it has stopped.
     pub async fn status(&self) -> Option<Status> {
         let (answer, status) = oneshot::channel();
@@ -202,13 +216,19 @@ impl Relay {
         tokio::select! {
             _ = &mut self.tasks.event_loop => {}
             _ = &mut self.tasks.acceptor => {}
+            _ = &mut self.tasks.stun => {}
         }
     }
 
     /// Accepts nothing more, closes every connection, and returns when that is done.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(Phase::Stopping);
-        for task in [&mut self.tasks.acceptor, &mut self.tasks.event_loop] {
+        let Tasks {
+            event_loop,
+            acceptor,
+            stun,
+        } = &mut self.tasks;
+        for task in [acceptor, stun, event_loop] {
             // One that `failed` has seen must not be asked again. An error is a panic, reported where it happened.
             if !task.is_finished() {
                 let _ = task.await;
@@ -221,12 +241,14 @@ impl Relay {
 struct Tasks {
     event_loop: JoinHandle<()>,
     acceptor: JoinHandle<()>,
+    stun: JoinHandle<()>,
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.event_loop.abort();
         self.acceptor.abort();
+        self.stun.abort();
     }
 }
 
@@ -266,6 +288,27 @@ fn bind_http(sockets: &[(SocketAddr, Wanted)]) -> Result<Vec<TcpListener>, Start
         Some(error) if bound.is_empty() => Err(error),
         _ => Ok(bound),
     }
+}
+
+fn bind_stun(sockets: &[(SocketAddr, Wanted)]) -> Result<Vec<stun::Socket>, StartError> {
+    let mut bound = Vec::new();
+    for (address, wanted) in sockets {
+        let socket = stun::Socket::bind(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        match socket {
+            Ok((address, socket)) => {
+                tracing::info!(%address, "answering STUN");
+                bound.push(socket);
+            }
+            Err(error) => {
+                let error = listen_error(address.to_string(), address.port(), "UDP", "--stun", error);
+                match wanted {
+                    Wanted::Always => return Err(error),
+                    Wanted::IfPossible => tracing::warn!(%error, "STUN is not answered there"),
+                }
+            }
+        }
+    }
+    Ok(bound)
 }
 
 async fn listen(

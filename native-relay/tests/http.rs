@@ -129,7 +129,8 @@ async fn relay_json_names_the_relay_and_every_address_to_everybody() {
     let peer = relay.relay.peer_id().to_string();
     assert_eq!(json["peerId"], peer);
     assert_eq!(json["topics"], serde_json::json!(["p2p-discovery"]));
-    assert_eq!(json["stun"], serde_json::json!([]));
+    let stun = format!("stun:{}", relay.relay.stun_addrs()[0]);
+    assert_eq!(json["stun"], serde_json::json!([stun]));
     assert_eq!(json["relays"], serde_json::json!([]));
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     let addresses: Vec<_> = json["addrs"]

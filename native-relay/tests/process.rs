@@ -27,7 +27,14 @@ fn relay(data_dir: &Path, flags: &[&str]) -> Command {
 }
 
 /// Everything on ports that the system chooses.
-const ANYWHERE: [&str; 4] = ["--http", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"];
+const ANYWHERE: [&str; 6] = [
+    "--http",
+    "127.0.0.1:0",
+    "--listen",
+    "/ip4/127.0.0.1/tcp/0",
+    "--stun",
+    "127.0.0.1:0",
+];
 
 /// Killed when the test ends, however it ends.
 struct Running(Child);
@@ -180,7 +187,7 @@ fn when_two_relays_want_the_same_port_the_second_does_not_start() {
     let dir = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = format!("/ip4/127.0.0.1/tcp/{port}");
-    let flags = ["--http", "127.0.0.1:0", "--listen", &listen];
+    let flags = ["--http", "127.0.0.1:0", "--listen", &listen, "--stun", "off"];
     let (_first, line) = Running::start(relay(dir.path(), &flags));
     assert!(line.starts_with("open http://127.0.0.1:"), "{line}");
     let output = relay(dir.path(), &flags).output().unwrap();
@@ -221,6 +228,10 @@ async fn when_asked_to_stop_the_relay_ends_with_0_even_while_peers_are_connected
             let mut log = String::new();
             running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
             assert!(!log.contains("panicked"), "{log}");
+            assert!(
+                log.contains("stopping") && !log.contains('\x1b'),
+                "no colours in a pipe: {log:?}"
+            );
             status
         });
         assert_eq!(status.await.unwrap().code(), Some(0), "{signal}");
@@ -238,6 +249,7 @@ fn when_asked_for_help_every_flag_is_explained() {
         "--listen",
         "--external-address",
         "--http",
+        "--stun",
         "--data-dir",
         "--page",
         "--lan",

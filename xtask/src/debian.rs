@@ -1,5 +1,7 @@
 //! Packages from a Debian-like system's own archive, without ever asking a question.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +22,30 @@ pub(crate) fn install(paths: &Paths, packages: &[&str]) -> Result<()> {
         .args(packages)
         .run()
         .with_context(by_hand)
+}
+
+/// Puts what is in a package below `dir` without installing it: no service that it starts, no user that it adds, and no
+/// root. The package lists must be there; what it depends on is the caller's business.
+pub(crate) fn unpack(paths: &Paths, package: &str, dir: &Path) -> Result<()> {
+    if dir.exists() {
+        // What is there did not do, or nobody would ask.
+        fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Process::new(paths, "apt-get")
+        .args(["-q", "download", package])
+        .current_dir(dir)
+        .run()?;
+    let archive = archive_in(dir).with_context(|| format!("apt-get did not download {package}"))?;
+    Process::new(paths, "dpkg-deb")
+        .arg("--extract")
+        .args([archive.as_path(), dir])
+        .run()
+}
+
+fn archive_in(dir: &Path) -> Option<PathBuf> {
+    let mut files = fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| file.extension().is_some_and(|extension| extension == "deb"))
 }
 
 /// How we may act as root.

@@ -57,6 +57,11 @@ impl Paths {
         self.tools().join("npm")
     }
 
+    /// What of Debian's package coturn is unpacked for us.
+    pub(crate) fn coturn(&self) -> PathBuf {
+        self.tools().join("coturn")
+    }
+
     /// The page as Trunk builds it.
     pub(crate) fn page(&self) -> PathBuf {
         self.root.join("dist/page")
@@ -69,7 +74,11 @@ impl Paths {
 
     /// The search path of every command that we start: our tools, then the user's own.
     pub(crate) fn search_path(&self) -> Vec<PathBuf> {
-        let own = [self.tools().join("bin"), self.npm().join("node_modules/.bin")];
+        let own = [
+            self.tools().join("bin"),
+            self.npm().join("node_modules/.bin"),
+            self.coturn().join("usr/bin"),
+        ];
         // Debian keeps `ip` and `nft` where only root's search path looks.
         let system = [PathBuf::from("/usr/sbin")];
         let inherited = env::var_os("PATH").unwrap_or_default();

@@ -52,6 +52,12 @@ impl Process {
         self
     }
 
+    /// Starts it in `dir` instead of the repository's root.
+    pub(crate) fn current_dir(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
     /// Puts `dir` before everything else on the search path.
     pub(crate) fn search_first(mut self, dir: &Path, paths: &Paths) -> Self {
         let mut all = vec![dir.to_path_buf()];

@@ -42,7 +42,7 @@ pub(crate) enum Audience {
 }
 
 /// In the order in which they are installed.
-pub(crate) const TOOLS: [Tool; 9] = [
+pub(crate) const TOOLS: [Tool; 10] = [
     Tool {
         name: "compiler for wasm",
         find: wasm::describe,
@@ -104,6 +104,16 @@ pub(crate) const TOOLS: [Tool; 9] = [
         install: |paths| debian::install(paths, &["iproute2", "nftables"]),
         for_whom: Audience::Testers,
     },
+    Tool {
+        name: "coturn's STUN client",
+        find: stun_client,
+        // Installed, the package starts a TURN server. What of its libraries the client needs is installed.
+        install: |paths| {
+            debian::install(paths, &["libevent-core-2.1-7", "libevent-extra-2.1-7", "libssl3"])?;
+            debian::unpack(paths, "coturn", &paths.coturn())
+        },
+        for_whom: Audience::Testers,
+    },
 ];
 
 /// The browser's programs under the names that systems give it. Elsewhere than on Linux it is on no search path, and
@@ -116,6 +126,16 @@ fn browser(paths: &Paths) -> Option<String> {
         .iter()
         .find_map(|name| paths.find(name))
         .map(|_| String::new())
+}
+
+/// It has no version to ask for; that it explains itself shows that its libraries are there.
+fn stun_client(paths: &Paths) -> Option<String> {
+    if !ON_LINUX {
+        return Some("the tests that ask it run on Linux".to_owned());
+    }
+    let asked = Process::new(paths, paths.find("turnutils_stunclient")?).capture();
+    let explained = asked.unwrap_or_else(|error| format!("{error:#}"));
+    explained.contains("Usage").then(|| "present".to_owned())
 }
 
 /// The page's loader and the tool that wrote it must be of one version, so there is one place that says which.

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) peer: PeerId,
     /// Each ends in `/p2p/<peer>`.
     pub(crate) addresses: Vec<Multiaddr>,
+    /// Where it answers STUN: URIs of RFC 7064.
+    pub(crate) stun: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +51,7 @@ fn encode(facts: &Facts) -> Vec<u8> {
     let json = RelayJson {
         peer_id: facts.peer.to_string(),
         addrs: facts.addresses.iter().map(Multiaddr::to_string).collect(),
-        stun: Vec::new(),
+        stun: facts.stun.clone(),
         topics: [DISCOVERY_TOPIC],
         relays: Vec::new(),
         version: env!("CARGO_PKG_VERSION"),
