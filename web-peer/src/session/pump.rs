@@ -15,6 +15,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{
     Intent, Model, NoticeKind,
+    clock::{self, Skew},
     identity::{self, IdentityOrigin},
     lifecycle::{self, Happening},
     model::RelayStanding,
@@ -67,6 +68,8 @@ struct Pump {
     /// While the relay is lost: when its document was last asked for.
     asked_at: Option<Duration>,
     server: Server,
+    /// What the user was last told about the clock.
+    skew: Option<Skew>,
     marks: Marks,
     /// Keeps other tabs from our slot.
     _guard: Option<identity::SlotGuard>,
@@ -134,6 +137,7 @@ impl Pump {
             asks,
             asked_at: None,
             server: Server::Answers,
+            skew: None,
             marks: Marks::default(),
             _guard: identity.guard,
         })
@@ -262,8 +266,9 @@ impl Pump {
     async fn on_report(&mut self, report: Report) -> Flow {
         match report {
             Report::Relay { relay, skew } => {
-                if let Some(skew) = skew {
-                    self.model.notify(NoticeKind::Clock(skew));
+                if clock::is_news(self.skew, skew) {
+                    self.skew = skew;
+                    self.model.draw_skew(skew);
                 }
                 let added = self.tell(Command::AddRelay(relay)).await;
                 match std::mem::replace(&mut self.server, Server::Answers) {
