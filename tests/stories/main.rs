@@ -1,7 +1,10 @@
 //! Stories that cross crates, told with a real relay and real browsers.
 
 mod chat;
+mod clipboard;
+mod clock;
 mod driver;
+mod exposure;
 mod hostile;
 mod loss;
 mod network;

@@ -23,6 +23,9 @@ pub enum Kind {
     /// Chromium, through chromedriver.
     #[default]
     Chromium,
+    /// Chromium that treats a tab as hidden for long after a second instead of five minutes: its timers then run once a
+    /// minute.
+    ImpatientChromium,
 }
 
 /// A running browser with a fresh profile. Dropping it, and every [`Page`] of it, ends it.
@@ -113,6 +116,16 @@ impl Browser {
             .iter()
             .map(|entry| Ok(serde_json::from_str::<Value>(&entry.message)?["message"].take()))
             .collect()
+    }
+
+    /// Minimizes the window: its tabs are hidden then.
+    pub async fn minimize(&self) -> anyhow::Result<()> {
+        Ok(self.session.lock().await.session.client.minimize_window().await?)
+    }
+
+    /// Brings the window back to the screen.
+    pub async fn restore(&self) -> anyhow::Result<()> {
+        Ok(self.session.lock().await.session.client.maximize_window().await?)
     }
 
     /// Ends it without warning: no goodbye from any page.

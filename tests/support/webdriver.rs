@@ -34,6 +34,10 @@ const CHROMIUM_ARGUMENTS: &[&str] = &[
     "--allow-loopback-in-peer-connection",
 ];
 
+/// What Chromium does to the timers of a page that has been hidden for five minutes, it does much earlier.
+const THROTTLES_AFTER_A_SECOND: &str =
+    "--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1/grace_period_seconds_loaded/1";
+
 /// A driver process, its browser and the session between them. Dropping it ends both and removes the profile.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -47,7 +51,6 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) async fn start(kind: Kind, place: &Place, protocol_events: ProtocolEvents) -> anyhow::Result<Self> {
         let profile = tempfile::Builder::new().prefix("peerway-profile-").tempdir()?;
-        let Kind::Chromium = kind;
         let mut command = Command::new("chromedriver");
         command.arg("--port=0");
         let mut driver = Process::spawn("chromedriver", command)
@@ -60,7 +63,7 @@ impl Session {
                     .ok()
             })
             .await?;
-        let capabilities = chromium_capabilities(profile.path(), place, protocol_events)?;
+        let capabilities = chromium_capabilities(kind, profile.path(), place, protocol_events)?;
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -115,12 +118,17 @@ pub struct LogEntry {
 }
 
 fn chromium_capabilities(
+    kind: Kind,
     profile: &Path,
     place: &Place,
     protocol_events: ProtocolEvents,
 ) -> anyhow::Result<Map<String, Value>> {
     let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.join("data").display()));
+    match kind {
+        Kind::Chromium => {}
+        Kind::ImpatientChromium => arguments.push(THROTTLES_AFTER_A_SECOND.to_owned()),
+    }
     let mut options = json!({ "args": arguments });
     if let Place::Namespace(name) = place {
         options["binary"] = json!(wrapper(profile, name)?);
@@ -161,6 +169,24 @@ fn chromium() -> Option<String> {
         .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
         .find(|candidate| candidate.is_file())
         .map(|found| found.display().to_string())
+}
+
+/// The driver's own extension to WebDriver: a command of the browser's own protocol, for the current tab.
+#[derive(Debug)]
+pub(crate) struct DevTools {
+    pub(crate) command: &'static str,
+    pub(crate) parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
+    }
 }
 
 /// The driver's own extension to WebDriver: reading a log.
