@@ -2,7 +2,12 @@
 
 use std::{pin::pin, time::Duration};
 
-use futures::{FutureExt, StreamExt, channel::mpsc, future, select_biased};
+use futures::{
+    FutureExt, StreamExt,
+    channel::mpsc,
+    future::{self, AbortHandle},
+    select_biased,
+};
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use peerway_core::{
@@ -30,6 +35,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Longest sleep of the pump: browsers cannot sleep longer than 24 days, and waking up is cheap.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// How many turns the node's tasks get to say goodbye. Each turn takes a message one task further, and on its way to the
+/// socket there are a handful. No timer: a page that is left may be frozen before it fires.
+const FAREWELL_TURNS: usize = 64;
 
 /// Reports of the relay's source that wait.
 const MAX_REPORTS: usize = 4;
@@ -72,7 +81,9 @@ struct Pump {
     skew: Option<Skew>,
     marks: Marks,
     /// Keeps other tabs from our slot.
-    _guard: Option<identity::SlotGuard>,
+    guard: Option<identity::SlotGuard>,
+    /// Ends the node at once, connections included.
+    abort: AbortHandle,
 }
 
 /// Which points of the benchmark's timeline were passed.
@@ -117,7 +128,11 @@ impl Pump {
                 return None;
             }
         };
-        spawn_local(event_loop.run());
+        let (event_loop, abort) = future::abortable(event_loop.run());
+        spawn_local(async move {
+            // Aborted or ended: the events say which.
+            let _ = event_loop.await;
+        });
         let local = node.local_peer_id();
         model.local.set(Some(local));
         model.identity.set(Some(identity.origin.clone()));
@@ -139,7 +154,8 @@ impl Pump {
             server: Server::Answers,
             skew: None,
             marks: Marks::default(),
-            _guard: identity.guard,
+            guard: identity.guard,
+            abort,
         })
     }
 
@@ -202,8 +218,7 @@ impl Pump {
                 self.tell(Command::Nudge(nudge)).await
             }
             Happening::Left => {
-                // The page may not live to see it done.
-                let _ = self.node.send(Command::Shutdown).await;
+                self.leave().await;
                 Flow::Left
             }
             // Its connections died in the back/forward cache, and chat begins anew anyhow.
@@ -219,6 +234,18 @@ impl Pump {
                 }
             },
         }
+    }
+
+    /// Says goodbye and hangs up. The page may not live to see it done; or the browser keeps it for the user to go back to,
+    /// frozen, with its connections open and mute: others would believe in them until a ping is missed.
+    async fn leave(&mut self) {
+        let _ = self.node.send(Command::Shutdown).await;
+        for _ in 0..FAREWELL_TURNS {
+            browser::turn().await;
+        }
+        self.abort.abort();
+        // A tab that the user opens meanwhile may be who we were; if we come back, we take what is free.
+        self.guard = None;
     }
 
     async fn on_intent(&mut self, intent: Intent) -> Flow {
