@@ -6,6 +6,7 @@ mod clock;
 mod driver;
 mod exposure;
 mod hostile;
+mod lifecycle;
 mod loss;
 mod network;
 mod tabs;

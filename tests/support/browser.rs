@@ -23,9 +23,6 @@ pub enum Kind {
     /// Chromium, through chromedriver.
     #[default]
     Chromium,
-    /// Chromium that treats a tab as hidden for long after a second instead of five minutes: its timers then run once a
-    /// minute.
-    ImpatientChromium,
 }
 
 /// A running browser with a fresh profile. Dropping it, and every [`Page`] of it, ends it.

@@ -18,7 +18,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 ///
 /// Without the first six, Debian's Chromium does not start for root or does not come up without a display. The pipe is
 /// what reaches a browser in another network namespace. The rest keeps it from talking to hosts that are not part of
-/// the story. Timers of hidden tabs stay throttled as they are for users.
+/// the story.
 const CHROMIUM_ARGUMENTS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -34,9 +34,12 @@ const CHROMIUM_ARGUMENTS: &[&str] = &[
     "--allow-loopback-in-peer-connection",
 ];
 
-/// What Chromium does to the timers of a page that has been hidden for five minutes, it does much earlier.
-const THROTTLES_AFTER_A_SECOND: &str =
-    "--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1/grace_period_seconds_loaded/1";
+/// What the driver adds by itself, and we do not want: hidden tabs are throttled here as they are for users.
+const DRIVERS_SWITCHES: [&str; 3] = [
+    "disable-background-timer-throttling",
+    "disable-backgrounding-occluded-windows",
+    "disable-renderer-backgrounding",
+];
 
 /// A driver process, its browser and the session between them. Dropping it ends both and removes the profile.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) async fn start(kind: Kind, place: &Place, protocol_events: ProtocolEvents) -> anyhow::Result<Self> {
         let profile = tempfile::Builder::new().prefix("peerway-profile-").tempdir()?;
+        let Kind::Chromium = kind;
         let mut command = Command::new("chromedriver");
         command.arg("--port=0");
         let mut driver = Process::spawn("chromedriver", command)
@@ -63,7 +67,7 @@ impl Session {
                     .ok()
             })
             .await?;
-        let capabilities = chromium_capabilities(kind, profile.path(), place, protocol_events)?;
+        let capabilities = chromium_capabilities(profile.path(), place, protocol_events)?;
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -118,18 +122,13 @@ pub struct LogEntry {
 }
 
 fn chromium_capabilities(
-    kind: Kind,
     profile: &Path,
     place: &Place,
     protocol_events: ProtocolEvents,
 ) -> anyhow::Result<Map<String, Value>> {
     let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.join("data").display()));
-    match kind {
-        Kind::Chromium => {}
-        Kind::ImpatientChromium => arguments.push(THROTTLES_AFTER_A_SECOND.to_owned()),
-    }
-    let mut options = json!({ "args": arguments });
+    let mut options = json!({ "args": arguments, "excludeSwitches": DRIVERS_SWITCHES });
     if let Place::Namespace(name) = place {
         options["binary"] = json!(wrapper(profile, name)?);
     } else if let Some(binary) = chromium() {
