@@ -82,7 +82,9 @@ impl Endpoint {
     pub(crate) fn probe(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => tcp_socket(*socket).and_then(|probe| probe.listen(1)),
-            Self::Quic(socket) | Self::WebRtcDirect(socket) => std::net::UdpSocket::bind(socket).map(drop),
+            Self::Quic(socket) => probe_udp_of_one_family(*socket),
+            // Its socket takes both families.
+            Self::WebRtcDirect(socket) => std::net::UdpSocket::bind(socket).map(drop),
         }
     }
 }
@@ -128,6 +130,15 @@ pub(crate) fn transport(
         all = all.or_transport(transport).map(|either, _| either.into_inner()).boxed();
     }
     Ok(all)
+}
+
+/// QUIC's IPv6 sockets take IPv6 only: asked for otherwise, the port would be taken by our own IPv4 socket.
+fn probe_udp_of_one_family(address: SocketAddr) -> io::Result<()> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
 }
 
 /// Binds without listening. IPv6 sockets take IPv6 only, so that each family can have the same port.

@@ -1,8 +1,12 @@
 //! Stories that cross crates, told with a real relay and real browsers.
 
 mod chat;
+mod clipboard;
+mod clock;
 mod driver;
+mod exposure;
 mod hostile;
+mod lifecycle;
 mod loss;
 mod network;
 mod tabs;

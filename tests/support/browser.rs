@@ -115,6 +115,16 @@ impl Browser {
             .collect()
     }
 
+    /// Minimizes the window: its tabs are hidden then.
+    pub async fn minimize(&self) -> anyhow::Result<()> {
+        Ok(self.session.lock().await.session.client.minimize_window().await?)
+    }
+
+    /// Brings the window back to the screen.
+    pub async fn restore(&self) -> anyhow::Result<()> {
+        Ok(self.session.lock().await.session.client.maximize_window().await?)
+    }
+
     /// Ends it without warning: no goodbye from any page.
     pub async fn crash(&self) -> anyhow::Result<()> {
         self.session.lock().await.session.crash()

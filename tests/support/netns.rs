@@ -10,7 +10,7 @@
 
 use std::{
     ffi::OsStr,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -133,6 +133,33 @@ impl Host {
         self.address
     }
 
+    /// Pulls the cable: the link goes down, and programs on the host see it go.
+    pub fn unplug(&self) -> anyhow::Result<()> {
+        run(&self.place, "ip", "link set eth0 down")
+    }
+
+    /// Puts the cable back.
+    pub fn plug(&self) -> anyhow::Result<()> {
+        run(&self.place, "ip", "link set eth0 up")
+    }
+
+    /// Gives the cable's interface one more address, such as `203.0.113.5/24`.
+    pub fn add_address(&self, address: &str) -> anyhow::Result<()> {
+        add_address(&self.place, address, "eth0")
+    }
+
+    /// Adds an interface of this name, as containers and virtual machines make it: up, with nobody behind it.
+    pub fn add_bridge(&self, name: &str, address: &str) -> anyhow::Result<()> {
+        run(&self.place, "ip", &format!("link add {name} type bridge"))?;
+        run(&self.place, "ip", &format!("link set {name} up"))?;
+        add_address(&self.place, address, name)
+    }
+
+    /// From now on what it sends to `network` goes to `gateway`.
+    pub fn add_route(&self, network: &str, gateway: IpAddr) -> anyhow::Result<()> {
+        run(&self.place, "ip", &format!("route add {network} via {gateway}"))
+    }
+
     /// Moves to another address of the same network, as a laptop does that changes from Wi-Fi to cable.
     pub fn change_address(&mut self, to: Ipv4Addr) -> anyhow::Result<()> {
         // In this order: a second address of the same network would go together with the first.
@@ -195,6 +222,12 @@ fn run_this_test_as_root_of_a_user_namespace() -> anyhow::Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
+}
+
+fn add_address(place: &Place, address: &str, interface: &str) -> anyhow::Result<()> {
+    // Nobody else is there: without the check for duplicates an IPv6 address works at once.
+    let unchecked = if address.contains(':') { "nodad" } else { "" };
+    run(place, "ip", &format!("addr add {address} dev {interface} {unchecked}"))
 }
 
 /// Runs a command whose arguments hold no spaces of their own.

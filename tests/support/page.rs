@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     browser::Browser,
     eventually::{Look, NotInTime, eventually},
+    webdriver::DevTools,
 };
 
 /// A page that loads, connects and reserves on a machine that runs two browsers and a compiler.
@@ -127,6 +128,20 @@ impl Page {
             .await
     }
 
+    /// Goes back in the tab's history, as the browser's button does.
+    pub async fn back(&self) -> anyhow::Result<()> {
+        self.browser.in_tab(&self.tab, async |client| client.back().await).await
+    }
+
+    /// Gives this tab a command of Chromium's own protocol: for what users do to a page that no script in it can.
+    pub async fn devtools(&self, command: &'static str, parameters: Value) -> anyhow::Result<Value> {
+        self.browser
+            .in_tab(&self.tab, async |client| {
+                client.issue_cmd(DevTools { command, parameters }).await
+            })
+            .await
+    }
+
     /// Closes the tab.
     pub async fn close(self) -> anyhow::Result<()> {
         self.browser.close_tab(&self.tab).await
@@ -224,6 +239,39 @@ impl Page {
                 client.find(CHAT_INPUT).await?.send_keys(&keys).await
             })
             .await
+    }
+
+    /// Pastes the clipboard into the field for a line, with the keyboard.
+    pub async fn paste_into_chat(&self) -> anyhow::Result<()> {
+        let keys = format!("{}v", char::from(Key::Control));
+        self.browser
+            .in_tab(&self.tab, async |client| {
+                client.find(CHAT_INPUT).await?.send_keys(&keys).await
+            })
+            .await
+    }
+
+    /// Clicks on what this CSS selector finds first, as a user does: where it is on the screen.
+    pub async fn click(&self, selector: &str) -> anyhow::Result<()> {
+        self.browser
+            .in_tab(&self.tab, async |client| {
+                client.find(Locator::Css(selector)).await?.click().await
+            })
+            .await
+    }
+
+    /// Waits until what this CSS selector finds first has this text.
+    pub async fn until_text(&self, within: Duration, selector: &str, text: &str) -> anyhow::Result<()> {
+        let script = format!("return document.querySelector({}).innerText;", json!(selector));
+        eventually(within, &format!("{text:?} in {selector}"), async || {
+            let found = self.run(&script).await?;
+            Ok(if found == text {
+                Look::There(())
+            } else {
+                Look::NotYet(found.to_string())
+            })
+        })
+        .await
     }
 
     /// Waits until a line of `peer` is in the log.

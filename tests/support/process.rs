@@ -128,6 +128,13 @@ impl Process {
         }
     }
 
+    /// The lines it printed that begin with `prefix`, without it; of very many the last.
+    pub fn printed(&self, prefix: &str) -> Vec<String> {
+        let lines = lines(&self.output);
+        let rest = lines.iter().filter_map(|line| line.strip_prefix(prefix));
+        rest.map(str::to_owned).collect()
+    }
+
     /// The last lines it printed.
     pub fn tail(&self) -> String {
         let lines = lines(&self.output);

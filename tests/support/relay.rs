@@ -19,13 +19,16 @@ use crate::{RELAY_VARIABLE, netns::Place, page_dir, process::Process};
 /// A debug build under load; the first start also makes an identity and a certificate.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
+/// Where a relay serves the page if nobody says otherwise.
+const DEFAULT_PORT: u16 = 8080;
+
 /// How a relay is started.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
     /// Where it runs.
     pub place: Place,
-    /// Where it serves the page and WebSocket; port 0 means any.
-    pub http: SocketAddr,
+    /// Where it serves the page and WebSocket; port 0 means any. `None` leaves it to the relay.
+    pub http: Option<SocketAddr>,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
@@ -40,7 +43,7 @@ impl RelayConfig {
         ];
         Self {
             place: Place::Here,
-            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            http: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             arguments: listeners
                 .iter()
                 .flat_map(|listener| ["--listen".to_owned(), (*listener).to_owned()])
@@ -52,8 +55,17 @@ impl RelayConfig {
     pub fn lan(place: &Place) -> Self {
         Self {
             place: place.clone(),
-            http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            http: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))),
             arguments: vec!["--lan".to_owned()],
+        }
+    }
+
+    /// With these flags and nothing else said: addresses and ports are the relay's own defaults.
+    pub fn with_flags(place: &Place, flags: &[&str]) -> Self {
+        Self {
+            place: place.clone(),
+            http: None,
+            arguments: flags.iter().map(|&flag| flag.to_owned()).collect(),
         }
     }
 }
@@ -87,9 +99,10 @@ impl Relay {
     pub async fn start_with(mut config: RelayConfig) -> anyhow::Result<Self> {
         let data = tempfile::Builder::new().prefix("peerway-relay-").tempdir()?;
         let (process, origin) = launch(&config, &data).await?;
-        if let Some(port) = origin.rsplit(':').next().and_then(|port| port.parse().ok()) {
+        let port = origin.rsplit(':').next().and_then(|port| port.parse().ok());
+        if let (Some(http), Some(port)) = (&mut config.http, port) {
             // So that a restart serves the pages that are open.
-            config.http.set_port(port);
+            http.set_port(port);
         }
         Ok(Self {
             process,
@@ -106,7 +119,17 @@ impl Relay {
 
     /// The TCP port of page and WebSocket.
     pub fn port(&self) -> u16 {
-        self.config.http.port()
+        self.config.http.map_or(DEFAULT_PORT, |http| http.port())
+    }
+
+    /// Waits until it has printed a line in which `pick` finds something.
+    pub async fn says<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
+        self.process.wait_for_line(STARTS_WITHIN, what, pick).await
+    }
+
+    /// Every line it has printed that begins so, without that beginning.
+    pub fn said(&self, prefix: &str) -> Vec<String> {
+        self.process.printed(prefix)
     }
 
     /// Ends it with SIGKILL. Its port and its data directory are kept for a [`Self::restart`].
@@ -156,8 +179,10 @@ impl Relay {
 /// Starts the binary and waits for the line with the address to open.
 async fn launch(config: &RelayConfig, data: &TempDir) -> anyhow::Result<(Process, String)> {
     let mut command = config.place.command(binary()?);
+    if let Some(http) = config.http {
+        command.args(["--http", &http.to_string()]);
+    }
     command
-        .args(["--http", &config.http.to_string()])
         .arg("--data-dir")
         .arg(data.path())
         .arg("--page")

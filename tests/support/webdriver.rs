@@ -18,7 +18,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 ///
 /// Without the first six, Debian's Chromium does not start for root or does not come up without a display. The pipe is
 /// what reaches a browser in another network namespace. The rest keeps it from talking to hosts that are not part of
-/// the story. Timers of hidden tabs stay throttled as they are for users.
+/// the story.
 const CHROMIUM_ARGUMENTS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -32,6 +32,13 @@ const CHROMIUM_ARGUMENTS: &[&str] = &[
     "--disable-sync",
     // Otherwise no loopback candidate is gathered, and WebRTC-direct on 127.0.0.1 cannot be told.
     "--allow-loopback-in-peer-connection",
+];
+
+/// What the driver adds by itself, and we do not want: hidden tabs are throttled here as they are for users.
+const DRIVERS_SWITCHES: [&str; 3] = [
+    "disable-background-timer-throttling",
+    "disable-backgrounding-occluded-windows",
+    "disable-renderer-backgrounding",
 ];
 
 /// A driver process, its browser and the session between them. Dropping it ends both and removes the profile.
@@ -121,7 +128,7 @@ fn chromium_capabilities(
 ) -> anyhow::Result<Map<String, Value>> {
     let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.join("data").display()));
-    let mut options = json!({ "args": arguments });
+    let mut options = json!({ "args": arguments, "excludeSwitches": DRIVERS_SWITCHES });
     if let Place::Namespace(name) = place {
         options["binary"] = json!(wrapper(profile, name)?);
     } else if let Some(binary) = chromium() {
@@ -161,6 +168,24 @@ fn chromium() -> Option<String> {
         .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
         .find(|candidate| candidate.is_file())
         .map(|found| found.display().to_string())
+}
+
+/// The driver's own extension to WebDriver: a command of the browser's own protocol, for the current tab.
+#[derive(Debug)]
+pub(crate) struct DevTools {
+    pub(crate) command: &'static str,
+    pub(crate) parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
+    }
 }
 
 /// The driver's own extension to WebDriver: reading a log.

@@ -10,6 +10,7 @@ mod location;
 mod locks;
 mod marks;
 mod storage;
+mod turn;
 
 pub(crate) use channel::Channel;
 pub(crate) use clipboard::{Copied, copy};
@@ -19,6 +20,7 @@ pub(crate) use location::{fragment, link_with_fragment, origin, query_values, re
 pub(crate) use locks::{HeldLock, LockFailure, Patience, acquire};
 pub(crate) use marks::mark;
 pub(crate) use storage::{StorageFull, Store};
+pub(crate) use turn::turn;
 
 /// The page's window. There is always one: the crate runs in a page and nowhere else.
 pub(crate) fn window() -> web_sys::Window {

@@ -142,7 +142,10 @@ pub(crate) fn notice(kind: &NoticeKind) -> Words {
                 Skew::Behind(minutes) => (minutes, "behind"),
             };
             words(
-                format!("The clock of this device is {minutes} minutes {direction} the relay's."),
+                format!(
+                    "The clock of this device is {} {direction} the relay's.",
+                    amount(*minutes)
+                ),
                 "Set the clock: with a wrong one, others may lose sight of you.",
             )
         }
@@ -154,6 +157,17 @@ pub(crate) fn notice(kind: &NoticeKind) -> Words {
             "The network part of this page has stopped.",
             "Load the page again to be back.",
         ),
+    }
+}
+
+/// Minutes, in the largest unit that says enough.
+fn amount(minutes: u64) -> String {
+    const HOUR: u64 = 60;
+    const DAY: u64 = 24 * HOUR;
+    match minutes {
+        ..120 => format!("{minutes} minutes"),
+        120..2_880 => format!("{} hours", minutes / HOUR),
+        2_880.. => format!("{} days", minutes / DAY),
     }
 }
 
@@ -324,6 +338,19 @@ mod tests {
     fn round_trips_are_short() {
         for (millis, expected) in [(0, "< 1 ms"), (7, "7 ms"), (1_250, "1250 ms"), (62_000, "62 s")] {
             assert_eq!(round_trip(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_wrong_clock_is_wrong_by_an_amount_that_people_use() {
+        for (minutes, expected) in [
+            (2, "2 minutes"),
+            (119, "119 minutes"),
+            (150, "2 hours"),
+            (2_880, "2 days"),
+        ] {
+            let words = notice(&NoticeKind::Clock(Skew::Behind(minutes)));
+            assert!(words.what.contains(&format!("is {expected} behind")), "{words:?}");
         }
     }
 

@@ -28,6 +28,17 @@ pub(crate) fn skew(server_millis: f64, local_millis: f64) -> Option<Skew> {
     }
 }
 
+/// Whether the user should be told anew: a wrong clock was set right, went wrong, or is wrong by another amount. A minute
+/// more or less is rounding, and a notice that was dismissed must not come back for it.
+pub(crate) fn is_news(told: Option<Skew>, found: Option<Skew>) -> bool {
+    match (told, found) {
+        (Some(Skew::Ahead(told)), Some(Skew::Ahead(found))) | (Some(Skew::Behind(told)), Some(Skew::Behind(found))) => {
+            told.abs_diff(found) > 1
+        }
+        (told, found) => told != found,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
@@ -47,6 +58,26 @@ mod tests {
             (f64::INFINITY, Some(Skew::Ahead(u64::MAX))),
         ] {
             assert_eq!(skew(now, local), expected, "{local}");
+        }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn when_only_the_rounding_differs_the_user_is_not_told_again() {
+        let (ahead, behind) = (
+            |minutes| Some(Skew::Ahead(minutes)),
+            |minutes| Some(Skew::Behind(minutes)),
+        );
+        for (told, found, expected) in [
+            (None, None, false),
+            (None, ahead(10), true),
+            (ahead(10), None, true),
+            (ahead(10), ahead(11), false),
+            (ahead(10), ahead(9), false),
+            (ahead(10), ahead(12), true),
+            (behind(10), behind(10), false),
+            (behind(10), ahead(10), true),
+        ] {
+            assert_eq!(is_news(told, found), expected, "{told:?} {found:?}");
         }
     }
 }

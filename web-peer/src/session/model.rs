@@ -157,13 +157,23 @@ impl Model {
     /// Shows a notice, unless the same one is shown already.
     pub(crate) fn notify(&self, kind: NoticeKind) {
         self.notices.update(|notices| {
-            if notices.iter().any(|notice| notice.kind == kind) {
-                return;
+            if notices.iter().all(|notice| notice.kind != kind) {
+                let id = next_id(notices);
+                append(notices, Notice { id, kind });
             }
-            let id = NoticeId(notices.last().map_or(0, |last| last.id.0 + 1));
-            notices.push(Notice { id, kind });
-            let over = notices.len().saturating_sub(MAX_NOTICES);
-            notices.drain(..over);
+        });
+    }
+
+    /// Says how wrong the clock is, in place of what was said about it before.
+    pub(super) fn draw_skew(&self, skew: Option<Skew>) {
+        self.notices.update(|notices| {
+            // Asked before the old one goes: what has its id would pass for it and not be drawn.
+            let id = next_id(notices);
+            notices.retain(|notice| !matches!(notice.kind, NoticeKind::Clock(_)));
+            if let Some(skew) = skew {
+                let kind = NoticeKind::Clock(skew);
+                append(notices, Notice { id, kind });
+            }
         });
     }
 
@@ -261,4 +271,16 @@ impl Model {
             self.unsent.set(unsent);
         }
     }
+}
+
+/// An id that none of these has.
+fn next_id(notices: &[Notice]) -> NoticeId {
+    NoticeId(notices.last().map_or(0, |last| last.id.0 + 1))
+}
+
+/// Adds the newest; the oldest beyond the bound go.
+fn append(notices: &mut Vec<Notice>, notice: Notice) {
+    notices.push(notice);
+    let over = notices.len().saturating_sub(MAX_NOTICES);
+    notices.drain(..over);
 }

@@ -2,7 +2,12 @@
 
 use std::{pin::pin, time::Duration};
 
-use futures::{FutureExt, StreamExt, channel::mpsc, future, select_biased};
+use futures::{
+    FutureExt, StreamExt,
+    channel::mpsc,
+    future::{self, AbortHandle},
+    select_biased,
+};
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use peerway_core::{
@@ -15,6 +20,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{
     Intent, Model, NoticeKind,
+    clock::{self, Skew},
     identity::{self, IdentityOrigin},
     lifecycle::{self, Happening},
     model::RelayStanding,
@@ -29,6 +35,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Longest sleep of the pump: browsers cannot sleep longer than 24 days, and waking up is cheap.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// How many turns the node's tasks get to say goodbye. Each turn takes a message one task further, and on its way to the
+/// socket there are a handful. No timer: a page that is left may be frozen before it fires.
+const FAREWELL_TURNS: usize = 64;
 
 /// Reports of the relay's source that wait.
 const MAX_REPORTS: usize = 4;
@@ -67,9 +77,13 @@ struct Pump {
     /// While the relay is lost: when its document was last asked for.
     asked_at: Option<Duration>,
     server: Server,
+    /// What the user was last told about the clock.
+    skew: Option<Skew>,
     marks: Marks,
     /// Keeps other tabs from our slot.
-    _guard: Option<identity::SlotGuard>,
+    guard: Option<identity::SlotGuard>,
+    /// Ends the node at once, connections included.
+    abort: AbortHandle,
 }
 
 /// Which points of the benchmark's timeline were passed.
@@ -114,7 +128,11 @@ impl Pump {
                 return None;
             }
         };
-        spawn_local(event_loop.run());
+        let (event_loop, abort) = future::abortable(event_loop.run());
+        spawn_local(async move {
+            // Aborted or ended: the events say which.
+            let _ = event_loop.await;
+        });
         let local = node.local_peer_id();
         model.local.set(Some(local));
         model.identity.set(Some(identity.origin.clone()));
@@ -134,8 +152,10 @@ impl Pump {
             asks,
             asked_at: None,
             server: Server::Answers,
+            skew: None,
             marks: Marks::default(),
-            _guard: identity.guard,
+            guard: identity.guard,
+            abort,
         })
     }
 
@@ -198,8 +218,7 @@ impl Pump {
                 self.tell(Command::Nudge(nudge)).await
             }
             Happening::Left => {
-                // The page may not live to see it done.
-                let _ = self.node.send(Command::Shutdown).await;
+                self.leave().await;
                 Flow::Left
             }
             // Its connections died in the back/forward cache, and chat begins anew anyhow.
@@ -215,6 +234,18 @@ impl Pump {
                 }
             },
         }
+    }
+
+    /// Says goodbye and hangs up. The page may not live to see it done; or the browser keeps it for the user to go back to,
+    /// frozen, with its connections open and mute: others would believe in them until a ping is missed.
+    async fn leave(&mut self) {
+        let _ = self.node.send(Command::Shutdown).await;
+        for _ in 0..FAREWELL_TURNS {
+            browser::turn().await;
+        }
+        self.abort.abort();
+        // A tab that the user opens meanwhile may be who we were; if we come back, we take what is free.
+        self.guard = None;
     }
 
     async fn on_intent(&mut self, intent: Intent) -> Flow {
@@ -262,8 +293,9 @@ impl Pump {
     async fn on_report(&mut self, report: Report) -> Flow {
         match report {
             Report::Relay { relay, skew } => {
-                if let Some(skew) = skew {
-                    self.model.notify(NoticeKind::Clock(skew));
+                if clock::is_news(self.skew, skew) {
+                    self.skew = skew;
+                    self.model.draw_skew(skew);
                 }
                 let added = self.tell(Command::AddRelay(relay)).await;
                 match std::mem::replace(&mut self.server, Server::Answers) {
