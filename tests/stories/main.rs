@@ -3,6 +3,7 @@
 mod chat;
 mod clipboard;
 mod clock;
+mod direct;
 mod driver;
 mod exposure;
 mod hostile;

@@ -207,6 +207,17 @@ impl Page {
         self.connected_within(READY_WITHIN, peer).await
     }
 
+    /// Waits until `peer` is shown as reached on this route (`webrtc`, `circuit`, `direct`).
+    pub async fn reaches(&self, peer: &str, route: &str, within: Duration) -> anyhow::Result<()> {
+        self.until_shown(within, &format!("{peer} by {route}"), |shown| {
+            shown
+                .peers
+                .get(peer)
+                .is_some_and(|row| !row.is_gone() && row.route.as_deref() == Some(route))
+        })
+        .await
+    }
+
     /// Waits until a connection to `peer` is shown, at most this long.
     pub async fn connected_within(&self, within: Duration, peer: &str) -> anyhow::Result<()> {
         self.until_shown(within, &format!("a connection to {peer}"), |shown| {

@@ -46,7 +46,9 @@ impl RelayConfig {
             http: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             arguments: listeners
                 .iter()
-                .flat_map(|listener| ["--listen".to_owned(), (*listener).to_owned()])
+                .flat_map(|listener| ["--listen", listener])
+                .chain(["--stun", "127.0.0.1:0"])
+                .map(str::to_owned)
                 .collect(),
         }
     }

@@ -200,7 +200,7 @@ impl Exchange {
                 Ok(link) => self.link = Some(link),
                 Err(error) => {
                     let step = BrowserStep::CreateConnection;
-                    self.session.handle_browser_error(step, error.to_string());
+                    self.session.handle_browser_error(step, &error.to_string());
                 }
             }
         }
@@ -264,7 +264,7 @@ impl Exchange {
             RtcError::Refused { message, .. } => message,
             unsupported @ RtcError::Unsupported => unsupported.to_string(),
         };
-        self.session.handle_browser_error(step, reason);
+        self.session.handle_browser_error(step, &reason);
     }
 
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -47,6 +47,8 @@ struct Mailbox {
     changed: Cell<Option<ConnectionState>>,
     candidates: RefCell<VecDeque<LinkEvent>>,
     watcher: RefCell<Option<Waker>>,
+    /// The other side's first channel, kept so that the browser does not collect it before it is closed over there.
+    init: RefCell<Option<RawChannel>>,
     /// Streams that were not accepted yet; among `streams`.
     inbound: RefCell<VecDeque<Rc<stream::Shared>>>,
     acceptor: RefCell<Option<Waker>>,
@@ -62,6 +64,7 @@ impl Link {
             changed: Cell::new(None),
             candidates: RefCell::default(),
             watcher: RefCell::new(None),
+            init: RefCell::new(None),
             inbound: RefCell::default(),
             acceptor: RefCell::new(None),
             streams: RefCell::default(),
@@ -167,7 +170,9 @@ impl ConnectionEvents for Mailbox {
 
     fn on_channel(&self, channel: RawChannel) {
         if channel.label() == INIT_LABEL {
-            return channel.close();
+            // Its opener closes it; one that js-libp2p sees closed before it looked keeps it waiting until its deadline.
+            *self.init.borrow_mut() = Some(channel);
+            return;
         }
         let mut streams = self.streams.borrow_mut();
         if streams.len() >= MAX_INBOUND {

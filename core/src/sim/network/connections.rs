@@ -5,9 +5,8 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
 use super::{Delivery, Network, circuit};
-use crate::dial::Role;
 use crate::{
-    dial::{DialFailure, Disconnection, Route},
+    dial::{DialFailure, Disconnection, Role, Route},
     engine::{DialKey, Ping},
     protocol,
     reservation::{RelayFailure, RelayKey},

@@ -367,6 +367,15 @@ fn when_candidates_come_early_they_wait_for_the_description_they_belong_to() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn when_it_fails_what_was_not_done_yet_is_not_done_any_more() {
+    let mut driven = Driven::new(Initiator);
+    driven.apply(Created);
+    driven.session.handle_cancelled(Cancellation::Unwanted);
+    let cancelled = SessionError::Cancelled(Cancellation::Unwanted);
+    assert_eq!(driven.actions(), failure(cancelled));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn when_the_deadline_is_out_of_every_clocks_reach_there_is_none() {
     let config = SessionConfig {
         deadline: Duration::MAX,
