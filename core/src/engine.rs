@@ -182,7 +182,7 @@ impl Engine {
                 }
                 ReservationAction::StopListening { relay } => self.actions.push_back(Action::StopListening { relay }),
                 ReservationAction::Close { connection } => self.actions.push_back(Action::Close { connection }),
-                ReservationAction::Report(event) => self.report(event),
+                ReservationAction::Report(event) => self.report(event.into()),
             }
         }
     }
