@@ -14,6 +14,7 @@ pub mod behaviours;
 pub mod chat;
 pub mod config;
 pub mod dial;
+pub mod discovery;
 pub mod engine;
 pub mod name;
 pub mod node;

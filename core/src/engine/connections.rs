@@ -49,8 +49,7 @@ impl Engine {
         if self.reservations.is_relay(peer) {
             return;
         }
-        self.gone.remove(&peer);
-        self.book.handle_connected(peer, now);
+        self.discovery.handle_connected(peer, now);
         self.dialer.handle_connected(peer, connection, route, role, now);
     }
 
@@ -66,10 +65,7 @@ impl Engine {
         }
         self.dialer.handle_disconnected(peer, connection, how, now);
         if !self.dialer.is_connected(peer) {
-            self.book.handle_disconnected(peer, now);
-            if self.book.get(peer).is_none_or(|entry| entry.has_left()) {
-                self.report_gone_unless_connected(peer);
-            }
+            self.discovery.handle_disconnected(peer, now);
         }
         self.settle(now);
     }
@@ -86,7 +82,7 @@ impl Engine {
         self.dialer.handle_attempt_failed(attempt, reason, now);
         // Its relay holds no slot for it: it left without a word. Heard again, it is discovered again.
         if unknown_to_relay {
-            self.report_gone_unless_connected(peer);
+            self.discovery.handle_unreachable(peer);
         }
         self.settle(now);
     }
@@ -121,9 +117,7 @@ impl Engine {
     /// A reservation gave us this relayed address.
     pub fn handle_listen_address(&mut self, relay: RelayKey, address: Multiaddr, now: Now) {
         if self.listening.entry(relay).or_default().insert(address) {
-            // The first address ever is our joining; later ones are a change.
-            self.schedule.handle_joined(now);
-            self.schedule.handle_addresses_changed(now);
+            self.addresses_changed(now);
             self.settle(now);
         }
     }
@@ -141,19 +135,13 @@ impl Engine {
             .remove(&relay)
             .is_some_and(|addresses| !addresses.is_empty())
         {
-            self.schedule.handle_addresses_changed(now);
+            self.addresses_changed(now);
         }
     }
 
-    pub(super) fn report_gone_unless_connected(&mut self, peer: PeerId) {
-        if self.dialer.is_connected(peer) || self.gone.contains(&peer) {
-            return;
-        }
-        // Whom the book does not know is not remembered as gone either: the book's bound is ours.
-        if self.book.get(peer).is_some() {
-            self.gone.insert(peer);
-        }
-        self.report(Event::PeerGone { peer });
+    fn addresses_changed(&mut self, now: Now) {
+        let addresses = self.listening.values().flatten().cloned().collect();
+        self.discovery.handle_addresses(addresses, now);
     }
 }
 
