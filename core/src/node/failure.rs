@@ -5,7 +5,7 @@ use libp2p::{core::transport::TransportError, swarm::DialError};
 use crate::{dial::DialFailure, reservation::RelayFailure};
 
 /// How a failed dial of a peer reads.
-pub(super) fn of_peer(error: &DialError) -> DialFailure {
+pub(crate) fn of_peer(error: &DialError) -> DialFailure {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => DialFailure::WrongPeer,
         DialError::NoAddresses => DialFailure::NoUsableAddress,
@@ -28,7 +28,7 @@ pub(super) fn of_peer(error: &DialError) -> DialFailure {
 }
 
 /// How a failed dial of a relay reads.
-pub(super) fn of_relay(error: &DialError) -> RelayFailure {
+pub(crate) fn of_relay(error: &DialError) -> RelayFailure {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => RelayFailure::WrongPeer,
         DialError::Aborted => RelayFailure::TimedOut,
