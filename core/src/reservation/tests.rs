@@ -481,3 +481,15 @@ fn only_a_slot_that_is_held_is_given_back_and_a_connection_that_comes_too_late_i
     world.connect(dialled, 2, 3, 5);
     assert_eq!(world.did(), [ReservationAction::Close { connection: id(3) }]);
 }
+
+#[wasm_bindgen_test(unsupported = test)]
+fn without_gossip_a_relay_that_never_subscribes_is_kept() {
+    let mut world = World::new(1);
+    world.machine = Reservations::new(ReservationConfig::without_gossip(), SmallRng::seed_from_u64(1));
+    let key = world.add(Some(0), &[1]);
+    world.connect(key, 0, 1, 1);
+    world.machine.handle_reservation_accepted(world.ids[0], world.now);
+    world.did();
+    world.pass(GOSSIP_TIMEOUT * 10);
+    assert_eq!((world.did(), world.machine.poll_timeout()), (Vec::new(), None));
+}
