@@ -63,7 +63,11 @@
 //!         }
 //!         SwarmEvent::Behaviour(BehaviourEvent::Discovery(DiscoveryEvent::Discovered {
 //!             peer, addresses, ..
-//!         })) => swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build())?,
+//!         })) => {
+//!             if let Err(error) = swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build()) {
+//!                 println!("{peer} is not dialled: {error}");
+//!             }
+//!         }
 //!         SwarmEvent::ConnectionEstablished { peer_id, .. } => {
 //!             let protocol = StreamProtocol::new("/example/1.0.0");
 //!             let opening = swarm.behaviour_mut().streams.open(peer_id, protocol);

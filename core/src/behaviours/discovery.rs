@@ -113,8 +113,9 @@ pub struct Discovery<F: TopicSubscriptionFilter + Send + 'static = GossipFilter>
 }
 
 impl<F: TopicSubscriptionFilter + Send + 'static> Discovery<F> {
-    /// Takes part in the scope as `local`, which must be the peer that signs the gossip behind `gate`. All its
-    /// randomness comes from `seed`.
+    /// Takes part in the scope as `local`, which must be the peer that signs the gossip behind `gate`. That gossip must
+    /// await validation, as [`gossip`](super::gossip) does, or it passes on whatever it hears. All randomness, which is
+    /// when announcements are made, comes from `seed`.
     ///
     /// # Errors
     /// If gossip's own subscription filter refuses the scope's topic.
