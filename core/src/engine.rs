@@ -28,13 +28,13 @@ use libp2p::{Multiaddr, PeerId};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::{
-    announcement::schedule::{Schedule, ScheduleAction},
     chat::{Chat, ChatAction},
     config::Config,
     dial::{DialAction, Dialer, plan::Rungs},
+    discovery::{Discovery, DiscoveryAction},
     node::Event,
     now::{Now, earlier},
-    peer_book::{BookAction, PeerBook},
+    peer_book::{Changed, PeerBook},
     protocol,
     reservation::{HeldRelay, RelayKey, ReservationAction, Reservations},
 };
@@ -42,11 +42,9 @@ use crate::{
 /// A node without its network. See the module.
 pub struct Engine {
     local: PeerId,
-    name: Option<String>,
     /// How others may reach us.
     rungs: Rungs,
-    schedule: Schedule,
-    book: PeerBook,
+    discovery: Discovery,
     dialer: Dialer,
     reservations: Reservations,
     liveness: Liveness,
@@ -55,8 +53,6 @@ pub struct Engine {
     listening: BTreeMap<RelayKey, BTreeSet<Multiaddr>>,
     /// Relays that were asked for a snapshot since their reservation.
     asked: BTreeSet<PeerId>,
-    /// Peers reported gone that the book may still know: heard again, they are reported as discovered.
-    gone: BTreeSet<PeerId>,
     /// What the dialer knows of the relays, to tell it only about changes.
     held: Vec<HeldRelay>,
     actions: VecDeque<Action>,
@@ -70,31 +66,28 @@ impl Engine {
         let mut rng = || SmallRng::seed_from_u64(seeds.random());
         let mut engine = Self {
             local,
-            schedule: Schedule::new(config.schedule.clone(), rng()),
-            book: PeerBook::new(local, config.peer_book.clone()),
+            discovery: Discovery::new(local, config.schedule.clone(), config.peer_book.clone(), rng()),
             dialer: Dialer::new(local, config.dial, rng()),
             reservations: Reservations::new(config.reservation, rng()),
             liveness: Liveness::new(config.ping_interval, config.ping_timeout),
             chat: Chat::new(local, config.chat.clone(), rng()),
-            name: None,
             rungs: config.dial.webrtc,
             listening: BTreeMap::new(),
             asked: BTreeSet::new(),
-            gone: BTreeSet::new(),
             held: Vec::new(),
             actions: VecDeque::new(),
         };
         engine.actions.push_back(Action::Subscribe {
             topic: protocol::DISCOVERY_TOPIC.to_owned(),
         });
-        engine.set_name(name);
+        engine.chat.set_name(name.clone());
+        engine.discovery.handle_renamed(name, Now::default());
         engine
     }
 
     /// Moves every part on to `now`.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.schedule.handle_timeout(now);
-        self.book.handle_timeout(now);
+        self.discovery.handle_timeout(now);
         self.dialer.handle_timeout(now);
         self.reservations.handle_timeout(now);
         self.chat.handle_timeout(now);
@@ -106,8 +99,7 @@ impl Engine {
 
     /// The host slept: the wall clock ran ahead of the monotonic one. Connections may be dead without a sign.
     pub fn handle_wake(&mut self, now: Now) {
-        self.schedule.handle_wake(now);
-        self.book.handle_wake(now);
+        self.discovery.handle_wake(now);
         self.dialer.handle_wake(now);
         self.reservations.handle_wake(now);
         self.settle(now);
@@ -122,8 +114,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let parts = [
-            self.schedule.poll_timeout(),
-            self.book.poll_timeout(),
+            self.discovery.poll_timeout(),
             self.dialer.poll_timeout(),
             self.reservations.poll_timeout(),
             self.chat.poll_timeout(),
@@ -141,7 +132,7 @@ impl Engine {
     /// The peers we know of.
     #[must_use]
     pub fn book(&self) -> &PeerBook {
-        &self.book
+        self.discovery.book()
     }
 
     /// Who is reached how.
@@ -162,10 +153,9 @@ impl Engine {
             let before = self.actions.len();
             self.settle_reservations();
             self.settle_held(now);
-            self.settle_book(now);
-            self.settle_dialer(now);
+            self.settle_discovery(now);
+            self.settle_dialer();
             self.settle_chat();
-            self.settle_schedule(now);
             if self.actions.len() == before {
                 return;
             }
@@ -185,7 +175,7 @@ impl Engine {
                 }
                 ReservationAction::StopListening { relay } => self.actions.push_back(Action::StopListening { relay }),
                 ReservationAction::Close { connection } => self.actions.push_back(Action::Close { connection }),
-                ReservationAction::Report(event) => self.report(event),
+                ReservationAction::Report(event) => self.report(event.into()),
             }
         }
     }
@@ -199,21 +189,37 @@ impl Engine {
         }
     }
 
-    fn settle_book(&mut self, now: Now) {
-        while let Some(action) = self.book.poll_action() {
+    fn settle_discovery(&mut self, now: Now) {
+        while let Some(action) = self.discovery.poll_action() {
             match action {
-                BookAction::Expired(peer) => {
-                    self.dialer.handle_forgotten(peer, now);
-                    self.report_gone_unless_connected(peer);
-                    self.gone.remove(&peer);
+                DiscoveryAction::Publish { what, data } => self.actions.push_back(Action::Publish {
+                    key: PublishKey::Discovery(what),
+                    topic: protocol::DISCOVERY_TOPIC.to_owned(),
+                    data,
+                }),
+                DiscoveryAction::Discovered { peer, name, addrs } => {
+                    self.report(Event::PeerDiscovered { peer, name });
+                    self.dialer.handle_candidate(peer, &addrs, now);
                 }
+                DiscoveryAction::Heard {
+                    peer,
+                    name,
+                    addrs,
+                    renamed,
+                    ..
+                } => {
+                    if renamed == Changed::Different {
+                        self.report(Event::PeerRenamed { peer, name });
+                    }
+                    self.dialer.handle_candidate(peer, &addrs, now);
+                }
+                DiscoveryAction::Forgotten { peer } => self.dialer.handle_forgotten(peer, now),
+                DiscoveryAction::Gone { peer } => self.report(Event::PeerGone { peer }),
             }
         }
-        self.schedule.handle_known_peers(self.book.len(), now);
-        self.book.handle_interval(self.schedule.interval());
     }
 
-    fn settle_dialer(&mut self, _now: Now) {
+    fn settle_dialer(&mut self) {
         while let Some(action) = self.dialer.poll_action() {
             match action {
                 DialAction::Dial { attempt, peer, address } => self.actions.push_back(Action::Dial {
@@ -239,25 +245,6 @@ impl Engine {
                 }),
                 ChatAction::Report(event) => self.report(event),
             }
-        }
-    }
-
-    fn settle_schedule(&mut self, _now: Now) {
-        while let Some(action) = self.schedule.poll_action() {
-            let (key, announcement) = match action {
-                ScheduleAction::Publish => (PublishKey::Announcement, self.announcement()),
-                ScheduleAction::PublishGoodbye => (PublishKey::Goodbye, self.goodbye()),
-            };
-            // Between two reservations we have no address. To say so would be a goodbye, and we are not leaving.
-            if key == PublishKey::Announcement && announcement.is_goodbye() {
-                continue;
-            }
-            let data = announcement.encode();
-            self.actions.push_back(Action::Publish {
-                key,
-                topic: protocol::DISCOVERY_TOPIC.to_owned(),
-                data,
-            });
         }
     }
 

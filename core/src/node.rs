@@ -19,11 +19,11 @@
 
 mod behaviour;
 mod builder;
-mod clock;
+pub(crate) mod clock;
 mod command;
 mod event;
 mod event_loop;
-mod failure;
+pub(crate) mod failure;
 mod handle;
 mod queue;
 

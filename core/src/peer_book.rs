@@ -263,6 +263,12 @@ impl PeerBook {
         self.entries.get(&peer)
     }
 
+    /// Whether a connection to this peer stands, in the book or not.
+    #[must_use]
+    pub fn is_connected(&self, peer: PeerId) -> bool {
+        self.connected.contains(&peer)
+    }
+
     /// Everybody, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, &PeerEntry)> {
         self.entries.iter().map(|(peer, entry)| (*peer, entry))

@@ -14,6 +14,7 @@ pub use config::{
     GOSSIP_TIMEOUT, PATIENCE, QUICK_FOR, QUICK_MAX, QUICK_PATIENCE, RESERVE_TIMEOUT, RETRY, RETRY_AFTER_REFUSAL,
     ReservationConfig, WAKE_TIMEOUT,
 };
+pub use event::RelayEvent;
 pub use spec::{RelaySpec, RelaySpecError};
 
 use std::{
@@ -25,13 +26,14 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::ConnectionId};
 use rand::rngs::SmallRng;
 
 mod config;
+mod event;
 mod relay;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use self::relay::Relay;
-use crate::{dial::route::without_peer, node::Event, now::Now};
+use crate::{dial::route::without_peer, now::Now};
 
 /// Relays at a time, merged ones counted. When full, a further one is refused.
 pub const MAX_RELAYS: usize = 8;
@@ -121,7 +123,7 @@ pub enum ReservationAction {
         connection: ConnectionId,
     },
     /// Tell the reader.
-    Report(Event),
+    Report(RelayEvent),
 }
 
 /// Keeps reservations. After any `handle_*` drain [`Self::poll_action`].
@@ -190,7 +192,7 @@ impl Reservations {
         let key = RelayKey(self.next_key);
         self.next_key += 1;
         self.relays.insert(key, Relay::new(spec.peer, addrs, now.mono));
-        self.actions.push_back(ReservationAction::Report(Event::RelayAdded {
+        self.actions.push_back(ReservationAction::Report(RelayEvent::Added {
             relay: key,
             peer: spec.peer,
         }));
@@ -209,8 +211,10 @@ impl Reservations {
         now: Now,
     ) {
         let key = self.merge(self.resolve(relay), peer);
-        if let Some(relay) = self.relays.get_mut(&key) {
-            relay.on_connected(peer, connection, without_peer(address), now.mono);
+        match self.relays.get_mut(&key) {
+            Some(relay) => relay.on_connected(peer, connection, without_peer(address), now.mono),
+            // It was removed while it was being dialled.
+            None => self.actions.push_back(ReservationAction::Close { connection }),
         }
         self.advance(now.mono);
     }
@@ -245,7 +249,7 @@ impl Reservations {
         if let Some((key, relay)) = self.find(peer)
             && let Some(address) = relay.on_reserved()
         {
-            self.report(key, |relay| Event::RelayReserved {
+            self.report(key, |relay| RelayEvent::Reserved {
                 relay,
                 peer,
                 address: address.clone(),
@@ -287,15 +291,22 @@ impl Reservations {
         self.advance(now.mono);
     }
 
+    /// Keep no reservation on this relay any more, by whichever of its keys: its slot and its connection are given up.
+    /// Nothing is reported of it from now on.
+    pub fn handle_relay_removed(&mut self, relay: RelayKey, now: Now) {
+        let key = self.resolve(relay);
+        self.merged.retain(|_, kept| *kept != key);
+        if let Some(relay) = self.relays.remove(&key) {
+            self.give_up(key, &relay);
+        }
+        self.advance(now.mono);
+    }
+
     /// Give everything up, for good.
     pub fn handle_shutdown(&mut self, now: Now) {
         self.advance(now.mono);
         for (key, relay) in std::mem::take(&mut self.relays) {
-            if relay.is_reserved() {
-                self.actions.push_back(ReservationAction::StopListening { relay: key });
-            }
-            let close = |connection| ReservationAction::Close { connection };
-            self.actions.extend(relay.connection().map(close));
+            self.give_up(key, &relay);
         }
         self.merged.clear();
     }
@@ -350,6 +361,15 @@ impl Reservations {
         Some(*key)
     }
 
+    /// A listener whose reservation is in flight is left to end with its connection.
+    fn give_up(&mut self, key: RelayKey, relay: &Relay) {
+        if relay.is_reserved() {
+            self.actions.push_back(ReservationAction::StopListening { relay: key });
+        }
+        let close = |connection| ReservationAction::Close { connection };
+        self.actions.extend(relay.connection().map(close));
+    }
+
     fn find(&mut self, peer: PeerId) -> Option<(RelayKey, &mut Relay)> {
         let (key, relay) = self.relays.iter_mut().find(|(_, relay)| relay.peer == Some(peer))?;
         Some((*key, relay))
@@ -393,7 +413,7 @@ impl Reservations {
     fn act(&mut self, key: RelayKey, step: relay::Step) {
         match step {
             relay::Step::Dial { peer, address } => {
-                self.report(key, |relay| Event::RelayDialed {
+                self.report(key, |relay| RelayEvent::Dialed {
                     relay,
                     address: address.clone(),
                 });
@@ -411,7 +431,7 @@ impl Reservations {
 
             relay::Step::Close { connection } => self.actions.push_back(ReservationAction::Close { connection }),
             relay::Step::Lost { reason, retry_in } => {
-                self.report(key, |relay| Event::RelayLost {
+                self.report(key, |relay| RelayEvent::Lost {
                     relay,
                     reason: reason.clone(),
                     retry_in,
@@ -421,7 +441,7 @@ impl Reservations {
     }
 
     /// Reports an event of a relay, for its key and for those merged into it.
-    fn report(&mut self, key: RelayKey, event: impl Fn(RelayKey) -> Event) {
+    fn report(&mut self, key: RelayKey, event: impl Fn(RelayKey) -> RelayEvent) {
         let merged = self
             .merged
             .iter()

@@ -83,7 +83,8 @@ pub struct PeerRow {
     pub gone_at: Option<Duration>,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
-    /// Why the last attempt to reach it failed, if it did and none succeeded since.
+    /// Why the last attempt to reach it failed, if it did and none succeeded since. Beside a circuit: why it is not a direct
+    /// connection.
     pub last_failure: Option<DialFailure>,
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Never decides what may be dialled from here: that is [`crate::dial`].
 
-use std::{collections::BTreeMap, net::Ipv4Addr, net::Ipv6Addr};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+
+use crate::dial::route::{Scope, Transport as Kind};
 
 /// The longest DNS name (RFC 1035, 2.3.4), as text.
 const MAX_DNS_NAME_BYTES: usize = 253;
@@ -26,8 +28,9 @@ pub(super) struct Known {
     pub(super) way: Way,
     /// `None` for a direct address.
     relay: Option<PeerId>,
-    scope: Scope,
-    kind: Kind,
+    reach: Reach,
+    /// The one that most peers can dial first; `None` if only the relay is named.
+    kind: Option<Kind>,
     /// The transport part: what two forms of one way in have in common.
     transport: Multiaddr,
 }
@@ -43,27 +46,9 @@ pub(super) enum Way {
     Direct,
 }
 
-/// From where the transport part can be reached, widest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
-    Public,
-    Private,
-    Loopback,
-    /// From nowhere: no transport part, or an unspecified or multicast one. Of use to those who hold the relay.
-    Nowhere,
-}
-
-/// The transport, the one that most peers can dial first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Wss,
-    Ws,
-    WebRtcDirect,
-    QuicV1,
-    Tcp,
-    /// Only the relay is named.
-    None,
-}
+/// From where the transport part can be reached, widest first; from nowhere if there is none, or if it names no machine
+/// that others could dial. Such an address is of use to those who hold the relay.
+type Reach = Reverse<Option<Scope>>;
 
 /// What `address`, announced by `peer`, is.
 pub(super) fn recognise(peer: PeerId, address: &Multiaddr) -> Form {
@@ -75,13 +60,13 @@ pub(super) fn recognise(peer: PeerId, address: &Multiaddr) -> Form {
     };
     match way_in_form(peer, way_in) {
         Some((way, relay, transport)) => match transport_form(transport) {
-            Some((scope, kind)) if kind != Kind::None || way != Way::Direct => {
+            Some((reach, kind)) if kind.is_some() || way != Way::Direct => {
                 let transport = transport.iter().cloned().collect();
                 Form::Known(Known {
                     address: complete,
                     way,
                     relay,
-                    scope,
+                    reach,
                     kind,
                     transport,
                 })
@@ -105,9 +90,9 @@ fn way_in_form<'a, 'p>(peer: PeerId, parts: &'a [Protocol<'p>]) -> Option<(Way, 
     }
 }
 
-fn transport_form(parts: &[Protocol<'_>]) -> Option<(Scope, Kind)> {
+fn transport_form(parts: &[Protocol<'_>]) -> Option<(Reach, Option<Kind>)> {
     let Some((host, rest)) = parts.split_first() else {
-        return Some((Scope::Nowhere, Kind::None));
+        return Some((Reverse(None), None));
     };
     let kind = match rest {
         [Protocol::Tcp(1..)] => Kind::Tcp,
@@ -123,55 +108,30 @@ fn transport_form(parts: &[Protocol<'_>]) -> Option<(Scope, Kind)> {
         }
         _ => return None,
     };
-    Some((host_scope(host)?, kind))
+    Some((reach(host)?, Some(kind)))
 }
 
+/// `None` for what is no host at all.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "a foreign enum: whatever is no host has no scope"
 )]
-fn host_scope(host: &Protocol<'_>) -> Option<Scope> {
+fn reach(host: &Protocol<'_>) -> Option<Reach> {
     match host {
-        Protocol::Ip4(ip) => Some(ip4_scope(*ip)),
-        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or_else(|| ip6_scope(*ip), ip4_scope)),
-        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => dns_scope(name),
+        Protocol::Ip4(ip) => Some(Reverse(Scope::of_ip((*ip).into()))),
+        Protocol::Ip6(ip) => Some(Reverse(Scope::of_ip((*ip).into()))),
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
+            is_host_name(name).then(|| Reverse(Some(Scope::of_name(&name.to_ascii_lowercase()))))
+        }
         _ => None,
     }
 }
 
-/// The documentation networks count as public: they are the public ones of every lab.
-fn ip4_scope(ip: Ipv4Addr) -> Scope {
-    let [a, b, ..] = ip.octets();
-    match (a, b) {
-        (0 | 224.., _) => Scope::Nowhere,
-        (127, _) => Scope::Loopback,
-        (10, _) | (172, 16..=31) | (192, 168) | (169, 254) | (100, 64..=127) => Scope::Private,
-        _ => Scope::Public,
-    }
-}
-
-fn ip6_scope(ip: Ipv6Addr) -> Scope {
-    match ip.segments()[0] {
-        _ if ip.is_loopback() => Scope::Loopback,
-        _ if ip.is_unspecified() => Scope::Nowhere,
-        0xff00.. => Scope::Nowhere,
-        0xfc00..=0xfdff | 0xfe80..=0xfebf => Scope::Private,
-        _ => Scope::Public,
-    }
-}
-
-/// `None` for what cannot be a host name: it would end in somebody's resolver, log or screen.
-fn dns_scope(name: &str) -> Option<Scope> {
+/// What is none would end in somebody's resolver, log or screen.
+fn is_host_name(name: &str) -> bool {
     let labels_fit = name.split('.').all(|label| (1..=63).contains(&label.len()));
     let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.len() > MAX_DNS_NAME_BYTES || !labels_fit || !name.chars().all(is_host) {
-        return None;
-    }
-    match name.rsplit('.').next().map(str::to_ascii_lowercase).as_deref() {
-        Some("localhost") => Some(Scope::Loopback),
-        Some("local") => Some(Scope::Private),
-        _ => Some(Scope::Public),
-    }
+    name.len() <= MAX_DNS_NAME_BYTES && labels_fit && name.chars().all(is_host)
 }
 
 /// The best `keep` addresses, best first, without duplicates. The same addresses in the same order give the same result,
@@ -187,7 +147,7 @@ pub(super) fn best(known: Vec<Known>, keep: usize) -> Vec<Multiaddr> {
     for way in &mut ways {
         let turns: Vec<usize> = way.iter().map(|known| turn(known, way)).collect();
         let mut ranked: Vec<(usize, Known)> = turns.into_iter().zip(way.drain(..)).collect();
-        ranked.sort_by_key(|(turn, known)| (known.scope, *turn, known.kind, known.way));
+        ranked.sort_by_key(|(turn, known)| (known.reach, *turn, known.kind, known.way));
         way.extend(ranked.into_iter().map(|(_, known)| known));
     }
     let mut ranked: Vec<(bool, usize, usize, Multiaddr)> = Vec::new();
@@ -205,15 +165,18 @@ pub(super) fn best(known: Vec<Known>, keep: usize) -> Vec<Multiaddr> {
 pub(super) fn select_for_sending(known: Vec<Known>, relays: usize) -> Vec<Known> {
     let mut selected = Vec::new();
     for way in by_relay(known).into_iter().take(relays) {
-        let best_of = |kinds: &[Kind]| {
+        let best_of = |kinds: &[Option<Kind>]| {
             let candidates = way.iter().filter(|known| kinds.contains(&known.kind));
             candidates
-                .min_by_key(|known| (known.scope, known.kind))
+                .min_by_key(|known| (known.reach, known.kind))
                 .map(|known| known.transport.clone())
         };
-        let mut transports = [best_of(&[Kind::Wss, Kind::Ws]), best_of(&[Kind::WebRtcDirect])];
+        let mut transports = [
+            best_of(&[Some(Kind::Wss), Some(Kind::Ws)]),
+            best_of(&[Some(Kind::WebRtcDirect)]),
+        ];
         if transports.iter().all(Option::is_none) {
-            transports[0] = best_of(&[Kind::QuicV1, Kind::Tcp, Kind::None]);
+            transports[0] = best_of(&[Some(Kind::QuicV1), Some(Kind::Tcp), None]);
         }
         let chosen = |known: &Known| {
             transports
@@ -240,7 +203,7 @@ fn by_relay(known: Vec<Known>) -> Vec<Vec<Known>> {
             groups[place].push(known);
         }
     }
-    groups.sort_by_key(|group| group.iter().map(|known| known.scope).min());
+    groups.sort_by_key(|group| group.iter().map(|known| known.reach).min());
     groups
 }
 
@@ -249,7 +212,7 @@ fn turn(known: &Known, all: &[Known]) -> usize {
     let mut earlier: Vec<&Multiaddr> = Vec::new();
     for other in all
         .iter()
-        .filter(|other| other.scope == known.scope && other.kind == known.kind)
+        .filter(|other| other.reach == known.reach && other.kind == known.kind)
     {
         if other.transport == known.transport {
             break;

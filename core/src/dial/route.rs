@@ -63,7 +63,8 @@ impl Scope {
         }
     }
 
-    fn of_name(name: &str) -> Self {
+    /// The scope of a DNS name in lower case, without a final dot.
+    pub(crate) fn of_name(name: &str) -> Self {
         const LOCAL_SUFFIXES: [&str; 3] = [".local", ".internal", ".home.arpa"];
         if name == "localhost" || name.ends_with(".localhost") {
             Self::Loopback

@@ -2,7 +2,7 @@
 
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
-use crate::{chat::RoomName, dial::AttemptId, node::Event, reservation::RelayKey};
+use crate::{chat::RoomName, dial::AttemptId, discovery::Publication, node::Event, reservation::RelayKey};
 
 /// On whose behalf a dial is made; comes back with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,8 @@ pub enum DialKey {
 /// What is published; comes back with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishKey {
-    /// Our announcement.
-    Announcement,
-    /// Our announcement that we have no addresses any more.
-    Goodbye,
+    /// What we say of ourselves.
+    Discovery(Publication),
     /// A line in a room.
     Line {
         /// Which room.

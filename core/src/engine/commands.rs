@@ -25,7 +25,7 @@ impl Engine {
 
     /// Dial this peer whatever the plan says of it.
     pub fn connect(&mut self, peer: PeerId, reach: Reach, now: Now) {
-        self.book.pin(peer);
+        self.discovery.pin(peer);
         self.dialer.handle_opened(peer, reach, now);
         self.settle(now);
     }
@@ -35,7 +35,7 @@ impl Engine {
         let Some(Protocol::P2p(peer)) = address.iter().last() else {
             return Err(NoPeerId(address));
         };
-        self.book.pin(peer);
+        self.discovery.pin(peer);
         self.dialer.handle_opened_at(peer, address, now);
         self.settle(now);
         Ok(peer)
@@ -63,14 +63,9 @@ impl Engine {
 
     /// Announce this name from now on.
     pub fn rename(&mut self, name: Option<String>, now: Now) {
-        self.set_name(name);
-        self.schedule.handle_addresses_changed(now);
-        self.settle(now);
-    }
-
-    pub(super) fn set_name(&mut self, name: Option<String>) {
         self.chat.set_name(name.clone());
-        self.name = name;
+        self.discovery.handle_renamed(name, now);
+        self.settle(now);
     }
 
     /// Try now what waits for a timer.
@@ -83,7 +78,7 @@ impl Engine {
 
     /// Say goodbye. The owner closes the connections once what this publishes is on its way.
     pub fn shut_down(&mut self, now: Now) {
-        self.schedule.handle_left(now);
+        self.discovery.handle_left(now);
         self.settle(now);
         self.reservations.handle_shutdown(now);
         // Nothing is begun any more.

@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
 use super::{Action, DialKey, Engine};
 use crate::{
-    dial::{AttemptId, DialFailure, Disconnection, Role, Route},
+    dial::{AttemptId, DialFailure, Disconnection, Role, Route, plan::Rungs},
     node::Event,
     now::Now,
     reservation::{RelayFailure, RelayKey},
@@ -54,8 +54,7 @@ impl Engine {
         if self.reservations.is_relay(peer) {
             return;
         }
-        self.gone.remove(&peer);
-        self.book.handle_connected(peer, now);
+        self.discovery.handle_connected(peer, now);
         self.dialer.handle_connected(peer, connection, route, role, now);
     }
 
@@ -71,10 +70,7 @@ impl Engine {
         }
         self.dialer.handle_disconnected(peer, connection, how, now);
         if !self.dialer.is_connected(peer) {
-            self.book.handle_disconnected(peer, now);
-            if self.book.get(peer).is_none_or(|entry| entry.has_left()) {
-                self.report_gone_unless_connected(peer);
-            }
+            self.discovery.handle_disconnected(peer, now);
         }
         self.settle(now);
     }
@@ -91,7 +87,7 @@ impl Engine {
         self.dialer.handle_attempt_failed(attempt, reason, now);
         // Its relay holds no slot for it: it left without a word. Heard again, it is discovered again.
         if unknown_to_relay {
-            self.report_gone_unless_connected(peer);
+            self.discovery.handle_unreachable(peer);
         }
         self.settle(now);
     }
@@ -126,9 +122,7 @@ impl Engine {
     /// A reservation gave us this relayed address.
     pub fn handle_listen_address(&mut self, relay: RelayKey, address: Multiaddr, now: Now) {
         if self.listening.entry(relay).or_default().insert(address) {
-            // The first address ever is our joining; later ones are a change.
-            self.schedule.handle_joined(now);
-            self.schedule.handle_addresses_changed(now);
+            self.addresses_changed(now);
             self.settle(now);
         }
     }
@@ -146,19 +140,23 @@ impl Engine {
             .remove(&relay)
             .is_some_and(|addresses| !addresses.is_empty())
         {
-            self.schedule.handle_addresses_changed(now);
+            self.addresses_changed(now);
         }
     }
 
-    pub(super) fn report_gone_unless_connected(&mut self, peer: PeerId) {
-        if self.dialer.is_connected(peer) || self.gone.contains(&peer) {
-            return;
-        }
-        // Whom the book does not know is not remembered as gone either: the book's bound is ours.
-        if self.book.get(peer).is_some() {
-            self.gone.insert(peer);
-        }
-        self.report(Event::PeerGone { peer });
+    fn addresses_changed(&mut self, now: Now) {
+        let circuits = self.listening.values().flatten();
+        let addresses = match self.rungs {
+            Rungs::CircuitOnly => circuits.cloned().collect(),
+            Rungs::WebRtcAndCircuit => {
+                let both = |circuit: &Multiaddr| {
+                    let direct = peerway_webrtc::multiaddr::advertise(circuit, self.local);
+                    direct.into_iter().chain([circuit.clone()])
+                };
+                circuits.flat_map(both).collect()
+            }
+        };
+        self.discovery.handle_addresses(addresses, now);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The parts that a node's swarm is made of.
 
 use libp2p::{
-    PeerId, connection_limits, gossipsub, identify,
+    PeerId, connection_limits, identify,
     identity::Keypair,
     ping, relay,
     request_response::ProtocolSupport,
@@ -9,7 +9,7 @@ use libp2p::{
 };
 
 use crate::{
-    behaviours::{self, GossipGate, OlderConnections, Snapshots, Streams},
+    behaviours::{self, GossipError, GossipFilter, GossipGate, OlderConnections, Snapshots, Streams},
     config::Config,
     protocol,
 };
@@ -18,18 +18,6 @@ use crate::{
 const CONNECTIONS_PER_PEER: u32 = 4;
 /// Connections in all: relays, the peers we dial and those that dial us.
 const CONNECTIONS: u32 = 256;
-/// Largest gossip message: an announcement is at most 8 KiB, a line less.
-const MAX_MESSAGE: usize = 16 * 1024;
-/// Messages that wait for one peer; beyond, the oldest publishers' are dropped. The default of 5 000 is for servers.
-const QUEUE_PER_PEER: usize = 256;
-/// `mesh_n_high` must leave room for the relays, or a heartbeat prunes the only neighbour that forwards everything.
-const MESH_HIGH: usize = 16;
-/// Topics that a peer may name in one hello; relays follow rooms.
-const TOPICS: usize = 1024;
-
-/// Gossip of a node: no topic is refused, their number is bounded.
-pub(super) type Filter = gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSubscriptionFilter>;
-
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) relay: relay::client::Behaviour,
@@ -40,7 +28,7 @@ pub(super) struct Behaviour {
     pub(super) snapshots: Snapshots,
     pub(super) streams: Streams,
     /// Last: see [`GossipGate`].
-    pub(super) gossip: GossipGate<Filter>,
+    pub(super) gossip: GossipGate<GossipFilter>,
 }
 
 impl Behaviour {
@@ -49,7 +37,7 @@ impl Behaviour {
         relay: relay::client::Behaviour,
         webrtc: Option<peerway_webrtc::Behaviour>,
         config: &Config,
-    ) -> Result<Self, &'static str> {
+    ) -> Result<Self, GossipError> {
         let identify = identify::Config::new(protocol::IDENTIFY_PROTOCOL_VERSION.to_owned(), key.public())
             .with_agent_version(protocol::AGENT_VERSION.to_owned())
             .with_cache_size(0);
@@ -67,32 +55,9 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping),
             snapshots: behaviours::snapshots(ProtocolSupport::Outbound),
             streams: Streams::new(),
-            gossip: GossipGate::new(gossip(key)?, OlderConnections::Keep),
+            gossip: GossipGate::new(behaviours::gossip(key)?, OlderConnections::Keep),
         })
     }
-}
-
-fn gossip(key: &Keypair) -> Result<gossipsub::Behaviour<gossipsub::IdentityTransform, Filter>, &'static str> {
-    let config = gossipsub::ConfigBuilder::default()
-        .validation_mode(gossipsub::ValidationMode::Strict)
-        .validate_messages()
-        .message_id_fn(behaviours::message_id)
-        .max_transmit_size(MAX_MESSAGE)
-        .connection_handler_queue_len(QUEUE_PER_PEER)
-        .mesh_n_high(MESH_HIGH)
-        .heartbeat_initial_delay(std::time::Duration::from_millis(100))
-        .build()
-        .map_err(|_| "gossipsub refuses its configuration")?;
-    let filter = Filter {
-        filter: gossipsub::AllowAllSubscriptionFilter {},
-        max_subscribed_topics: TOPICS,
-        max_subscriptions_per_request: TOPICS,
-    };
-    gossipsub::Behaviour::new_with_subscription_filter(
-        gossipsub::MessageAuthenticity::Signed(key.clone()),
-        config,
-        filter,
-    )
 }
 
 /// Whether a peer says that it offers reservations.

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use super::{EventLoop, Events, Node, behaviour::Behaviour, behaviour::peer_of, clock::Clock, queue};
 use crate::{
+    behaviours::GossipError,
     chat::RoomName,
     config::Config,
     dial::plan::Rungs,
@@ -33,6 +34,9 @@ pub enum BuildError {
     /// A relay cannot be used.
     #[error("a relay cannot be used")]
     Relay(#[from] AddRelayError),
+    /// Gossip cannot be set up with this key.
+    #[error("gossip cannot be set up")]
+    Gossip(#[from] GossipError),
     /// A part of the behaviour refused its configuration.
     #[error("the configuration is not usable: {0}")]
     Config(&'static str),
@@ -102,8 +106,7 @@ impl Builder {
         if transports.webrtc.is_some() {
             self.config.dial.webrtc = Rungs::WebRtcAndCircuit;
         }
-        let behaviour =
-            Behaviour::new(&self.key, transports.relay, transports.webrtc, &self.config).map_err(BuildError::Config)?;
+        let behaviour = Behaviour::new(&self.key, transports.relay, transports.webrtc, &self.config)?;
         let swarm = Swarm::new(
             transports.transport,
             behaviour,

@@ -9,16 +9,19 @@ use crate::now::{Now, UnixMillis};
 /// The wall clock runs ahead of the monotonic one by more than this: the host slept.
 const SLEPT: Duration = Duration::from_secs(30);
 
+/// Whoever uses a [`Clock`] looks at it at least this often, to notice that the host slept.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// Both clocks, and what they say of each other.
 #[derive(Clone, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     started: Instant,
     /// Wall minus monotonic time in milliseconds, when last looked at.
     offset: u64,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut clock = Self {
             started: Instant::now(),
             offset: 0,
@@ -27,7 +30,7 @@ impl Clock {
         clock
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             mono: self.started.elapsed(),
@@ -36,7 +39,7 @@ impl Clock {
     }
 
     /// Whether the host slept since the last time this was asked.
-    pub(super) fn has_slept(&mut self, now: Now) -> bool {
+    pub(crate) fn has_slept(&mut self, now: Now) -> bool {
         let before = std::mem::replace(&mut self.offset, offset(now));
         u128::from(self.offset.saturating_sub(before)) > SLEPT.as_millis()
     }

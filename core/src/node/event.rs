@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::{
     chat::{ChatMessage, RoomName},
     dial::{AttemptId, DialFailure, Route},
-    reservation::{RelayFailure, RelayKey},
+    reservation::{RelayEvent, RelayFailure, RelayKey},
 };
 
 /// Something that happened. [`View::apply`](crate::view::View::apply) folds events into what a UI draws.
@@ -141,4 +141,23 @@ pub enum Event {
     },
     /// The node has shut down; no event follows.
     Stopped,
+}
+
+impl From<RelayEvent> for Event {
+    fn from(event: RelayEvent) -> Self {
+        match event {
+            RelayEvent::Added { relay, peer } => Self::RelayAdded { relay, peer },
+            RelayEvent::Dialed { relay, address } => Self::RelayDialed { relay, address },
+            RelayEvent::Reserved { relay, peer, address } => Self::RelayReserved { relay, peer, address },
+            RelayEvent::Lost {
+                relay,
+                reason,
+                retry_in,
+            } => Self::RelayLost {
+                relay,
+                reason,
+                retry_in,
+            },
+        }
+    }
 }

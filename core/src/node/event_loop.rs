@@ -21,7 +21,14 @@ use libp2p::{
 };
 
 use self::waiting::Waiting;
-use super::{Command, Event, behaviour::Behaviour, clock::Clock, failure, handle::Request, queue::EventSender};
+use super::{
+    Command, Event,
+    behaviour::Behaviour,
+    clock::{Clock, LONGEST_WAIT},
+    failure,
+    handle::Request,
+    queue::EventSender,
+};
 use crate::{
     engine::{Action, DialKey, Engine},
     now::Now,
@@ -29,9 +36,6 @@ use crate::{
     snapshot::SnapshotRequest,
     view::View,
 };
-
-/// The loop looks at the clocks at least this often, to notice that the host slept.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What a goodbye has to get on its way before the connections are closed.
 const FAREWELL: Duration = Duration::from_millis(150);
@@ -271,7 +275,7 @@ impl EventLoop {
 
     fn gossip(
         &mut self,
-    ) -> &mut libp2p::gossipsub::Behaviour<libp2p::gossipsub::IdentityTransform, super::behaviour::Filter> {
+    ) -> &mut libp2p::gossipsub::Behaviour<libp2p::gossipsub::IdentityTransform, crate::behaviours::GossipFilter> {
         self.swarm.behaviour_mut().gossip.gossip_mut()
     }
 }

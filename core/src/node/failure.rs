@@ -6,7 +6,7 @@ use peerway_webrtc::signaling::Cancellation;
 use crate::{dial::DialFailure, reservation::RelayFailure};
 
 /// How a failed dial of a peer reads.
-pub(super) fn of_peer(address: &Multiaddr, error: &DialError) -> DialFailure {
+pub(crate) fn of_peer(address: &Multiaddr, error: &DialError) -> DialFailure {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => DialFailure::WrongPeer,
         DialError::NoAddresses => DialFailure::NoUsableAddress,
@@ -40,7 +40,7 @@ fn of_direct(text: String) -> DialFailure {
 }
 
 /// How a failed dial of a relay reads.
-pub(super) fn of_relay(error: &DialError) -> RelayFailure {
+pub(crate) fn of_relay(error: &DialError) -> RelayFailure {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => RelayFailure::WrongPeer,
         DialError::Aborted => RelayFailure::TimedOut,

@@ -26,9 +26,9 @@ pub struct ReservationConfig {
     pub retry_after_refusal: BackoffConfig,
     /// How long a reservation may take before the connection is given up. Default: [`RESERVE_TIMEOUT`].
     pub reserve_timeout: Duration,
-    /// How long after connecting the relay's gossip subscription must have come. Default: [`GOSSIP_TIMEOUT`]. Cost of less:
-    /// slow relays are reconnected for nothing.
-    pub gossip_timeout: Duration,
+    /// How long after connecting the relay's gossip subscription must have come; `None` if it need not come. Default:
+    /// [`GOSSIP_TIMEOUT`]. Cost of less: slow relays are reconnected for nothing.
+    pub gossip_timeout: Option<Duration>,
     /// How long after a sleep a connection has to prove that it lives. Default: [`WAKE_TIMEOUT`], one ping interval and a
     /// round trip. Cost of more: that long deaf after a sleep.
     pub wake_timeout: Duration,
@@ -69,8 +69,19 @@ impl Default for ReservationConfig {
             quick_max: QUICK_MAX,
             retry_after_refusal: RETRY_AFTER_REFUSAL,
             reserve_timeout: RESERVE_TIMEOUT,
-            gossip_timeout: GOSSIP_TIMEOUT,
+            gossip_timeout: Some(GOSSIP_TIMEOUT),
             wake_timeout: WAKE_TIMEOUT,
+        }
+    }
+}
+
+impl ReservationConfig {
+    /// For a node without gossip: a relay that grants a reservation is a good relay.
+    #[must_use]
+    pub fn without_gossip() -> Self {
+        Self {
+            gossip_timeout: None,
+            ..Self::default()
         }
     }
 }

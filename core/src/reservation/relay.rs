@@ -327,7 +327,8 @@ impl Relay {
                     self.give_up_connection(RelayFailure::TimedOut, now);
                     return self.step(config, rng, now);
                 }
-                if current.gossip == Gossip::Awaited && overdue(current.since, config.gossip_timeout) {
+                let silent = |timeout| current.gossip == Gossip::Awaited && overdue(current.since, timeout);
+                if config.gossip_timeout.is_some_and(silent) {
                     if self.silent < MAX_SILENT {
                         self.silent += 1;
                         self.give_up_connection(RelayFailure::NoGossip, now);
@@ -371,8 +372,10 @@ impl Relay {
             Phase::Waiting { until } => Some(*until),
             Phase::Dialing { since, .. } => Some(since.saturating_add(self.patience(config, *since))),
             Phase::Connected(current) => {
-                let gossip =
-                    (current.gossip == Gossip::Awaited).then(|| current.since.saturating_add(config.gossip_timeout));
+                let gossip = config
+                    .gossip_timeout
+                    .filter(|_| current.gossip == Gossip::Awaited)
+                    .map(|timeout| current.since.saturating_add(timeout));
                 let slot = match self.slot {
                     Slot::Requested { since } => Some(since.saturating_add(config.reserve_timeout)),
                     Slot::Free { retry_at } if self.stale.is_empty() => Some(retry_at),

@@ -39,7 +39,7 @@ impl World {
             .collect()
     }
 
-    fn reports(&mut self) -> Vec<Event> {
+    fn reports(&mut self) -> Vec<RelayEvent> {
         let all = std::iter::from_fn(|| self.machine.poll_action());
         all.filter_map(|action| {
             if let ReservationAction::Report(event) = action {
@@ -106,7 +106,7 @@ fn addresses_are_tried_in_order_four_seconds_each_and_then_after_a_wait() {
     world.pass(PATIENCE);
     let reports = world.reports();
     let [
-        Event::RelayLost {
+        RelayEvent::Lost {
             reason: RelayFailure::TimedOut,
             retry_in,
             ..
@@ -135,7 +135,7 @@ fn a_slot_is_asked_for_only_once_connected_and_reported_when_granted() {
         }]
     );
     world.machine.handle_reservation_accepted(world.ids[0], world.now);
-    let reserved = Event::RelayReserved {
+    let reserved = RelayEvent::Reserved {
         relay: key,
         peer: world.ids[0],
         address: address(1),
@@ -164,7 +164,7 @@ fn when_the_listener_closes_and_the_connection_stands_a_slot_is_asked_for_at_onc
         .handle_listener_closed(key, RelayFailure::Refused("full".into()), world.now);
     let reports = world.reports();
     let [
-        Event::RelayLost {
+        RelayEvent::Lost {
             reason: RelayFailure::Refused(_),
             retry_in,
             ..
@@ -280,7 +280,7 @@ fn two_keys_that_are_one_relay_are_merged_and_both_are_told() {
         .reports()
         .into_iter()
         .map(|event| match event {
-            Event::RelayReserved { relay, .. } => relay,
+            RelayEvent::Reserved { relay, .. } => relay,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -295,7 +295,7 @@ fn another_peer_at_the_address_is_closed_and_tried_again_much_later() {
     world.did();
     world.connect(key, 5, 1, 1);
     let lost = |action: &ReservationAction| match action {
-        ReservationAction::Report(Event::RelayLost {
+        ReservationAction::Report(RelayEvent::Lost {
             reason: RelayFailure::WrongPeer,
             retry_in,
             ..
@@ -445,4 +445,51 @@ fn whatever_happens_one_reservation_is_in_flight_and_a_relay_is_always_tried_aga
             "seed {seed}, last dial before {last_dial:?}, broke {broke:?}"
         );
     }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_relay_that_is_removed_is_given_up_by_all_its_keys_and_frees_its_place() {
+    let (mut world, key) = World::reserved(1);
+    let other = world.add(None, &[3]);
+    world.connect(other, 0, 2, 3);
+    world.did();
+    world.machine.handle_relay_removed(other, world.now);
+    let did = world.did();
+    assert!(did.contains(&ReservationAction::Close { connection: id(2) }), "{did:?}");
+    assert!(world.machine.held().is_empty() && !world.machine.is_relay(world.ids[0]));
+    world.pass(seconds(600));
+    assert!(world.did().is_empty(), "{key:?} is gone too");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn only_a_slot_that_is_held_is_given_back_and_a_connection_that_comes_too_late_is_closed() {
+    let (mut world, held) = World::reserved(1);
+    world.machine.handle_relay_removed(held, world.now);
+    let stop = ReservationAction::StopListening { relay: held };
+    assert_eq!(world.did(), [stop, ReservationAction::Close { connection: id(1) }]);
+
+    let asked = world.add(Some(1), &[4]);
+    world.connect(asked, 1, 2, 4);
+    assert!(world.did().iter().any(is_listen));
+    world.machine.handle_relay_removed(asked, world.now);
+    assert_eq!(world.did(), [ReservationAction::Close { connection: id(2) }]);
+
+    let dialled = world.add(Some(2), &[5]);
+    world.did();
+    world.machine.handle_relay_removed(dialled, world.now);
+    assert!(world.did().is_empty());
+    world.connect(dialled, 2, 3, 5);
+    assert_eq!(world.did(), [ReservationAction::Close { connection: id(3) }]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn without_gossip_a_relay_that_never_subscribes_is_kept() {
+    let mut world = World::new(1);
+    world.machine = Reservations::new(ReservationConfig::without_gossip(), SmallRng::seed_from_u64(1));
+    let key = world.add(Some(0), &[1]);
+    world.connect(key, 0, 1, 1);
+    world.machine.handle_reservation_accepted(world.ids[0], world.now);
+    world.did();
+    world.pass(GOSSIP_TIMEOUT * 10);
+    assert_eq!((world.did(), world.machine.poll_timeout()), (Vec::new(), None));
 }

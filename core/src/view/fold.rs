@@ -123,9 +123,13 @@ impl View {
             if row.route != Some(route) {
                 row.round_trip = None;
             }
+            // What failed while a circuit stood was an upgrade: another circuit does not make good for it.
+            let circuits = [row.route, Some(route)].map(|route| matches!(route, Some(Route::Circuit { .. })));
+            if circuits != [true, true] {
+                row.last_failure = None;
+            }
             row.route = Some(route);
             row.gone_at = None;
-            row.last_failure = None;
         });
         match route {
             Route::Circuit { relay } => changed.and(self.remove_row(&relay)),

@@ -190,6 +190,23 @@ fn who_comes_back_within_the_minute_keeps_the_row() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn while_a_peer_is_relayed_the_failure_of_its_upgrade_stays_until_it_is_direct() {
+    let failed = |n: u32| Event::AttemptFailed {
+        peer: peer(n),
+        attempt: AttemptId(1),
+        reason: DialFailure::TimedOut,
+    };
+    let through = |relay| Route::Circuit { relay: peer(relay) };
+    let mut view = view();
+    apply_all(&mut view, [discovered(2), failed(2), routed(2, through(RELAY))], at(0));
+    assert_eq!(view.peers[&peer(2)].last_failure, None, "the circuit made good for it");
+    apply_all(&mut view, [failed(2), routed(2, through(RELAY + 1))], at(1));
+    assert_eq!(view.peers[&peer(2)].last_failure, Some(DialFailure::TimedOut));
+    apply_all(&mut view, [routed(2, Route::WebRtc)], at(2));
+    assert_eq!(view.peers[&peer(2)].last_failure, None);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn when_several_rows_go_at_once_everything_changed() {
     let mut view = view();
     apply_all(&mut view, [discovered(2), discovered(3), gone(2), gone(3)], at(0));

@@ -1,0 +1,54 @@
+//! gossipsub as Peerway's peers run it. Decides its settings and nothing else: what is passed on is for the owner.
+
+use std::time::Duration;
+
+use libp2p::{
+    gossipsub::{
+        AllowAllSubscriptionFilter, Behaviour, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter,
+        MessageAuthenticity, ValidationMode,
+    },
+    identity::Keypair,
+};
+
+use super::message_id;
+
+/// Largest gossip message: an announcement is at most 8 KiB, a line less.
+const MAX_MESSAGE: usize = 16 * 1024;
+/// Messages that wait for one peer; beyond, the oldest publishers' are dropped. The default of 5 000 is for servers.
+const QUEUE_PER_PEER: usize = 256;
+/// `mesh_n_high` must leave room for the relays, or a heartbeat prunes the only neighbour that forwards everything.
+const MESH_HIGH: usize = 16;
+/// Topics that a peer may name in one hello; relays follow rooms.
+const TOPICS: usize = 1024;
+/// The default of five seconds is how long a newcomer would be outside every mesh.
+const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// No topic is refused, their number is bounded.
+pub type GossipFilter = MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>;
+
+/// gossipsub refuses its settings, or the key: use another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("gossipsub refuses its settings: {0}")]
+pub struct GossipError(&'static str);
+
+/// gossipsub, signing with `key`, that understands other Peerway peers and js-libp2p's, and passes on only what its
+/// owner has validated (`report_message_validation_result`).
+pub fn gossip(key: &Keypair) -> Result<Behaviour<IdentityTransform, GossipFilter>, GossipError> {
+    let config = ConfigBuilder::default()
+        .validation_mode(ValidationMode::Strict)
+        .validate_messages()
+        .message_id_fn(message_id)
+        .max_transmit_size(MAX_MESSAGE)
+        .connection_handler_queue_len(QUEUE_PER_PEER)
+        .mesh_n_high(MESH_HIGH)
+        .heartbeat_initial_delay(FIRST_HEARTBEAT)
+        .build()
+        .map_err(|_| GossipError("they contradict each other"))?;
+    let filter = GossipFilter {
+        filter: AllowAllSubscriptionFilter {},
+        max_subscribed_topics: TOPICS,
+        max_subscriptions_per_request: TOPICS,
+    };
+    Behaviour::new_with_subscription_filter(MessageAuthenticity::Signed(key.clone()), config, filter)
+        .map_err(GossipError)
+}

@@ -1,0 +1,321 @@
+//! Keeps reservations on relays, in anyone's swarm: [`reservation::Reservations`](crate::reservation::Reservations)
+//! with a clock and a swarm around it.
+//!
+//! Decides nothing itself. It owns the client half of circuit relay v2, because a granted reservation is seen only
+//! there, and dials relays and nobody else.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{ConnectedPoint, Endpoint, transport::ListenerId, transport::PortUse},
+    relay::client,
+    swarm::{
+        CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, ListenOpts,
+        ListenerClosed, ListenerError, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        behaviour::ConnectionEstablished,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use rand::{SeedableRng, rngs::SmallRng};
+
+use super::alarm::{Alarm, Passage};
+use crate::{
+    node::failure,
+    reservation::{
+        self, AddRelayError, HeldRelay, RelayEvent, RelayFailure, RelayKey, RelaySpec, ReservationAction,
+        ReservationConfig,
+    },
+};
+
+/// What [`Reservations`] tells the owner of the swarm.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReservationsEvent {
+    /// How we stand with a relay.
+    Relay(RelayEvent),
+    /// Of the relay client inside: circuits that came and went, every renewal.
+    Client(client::Event),
+}
+
+type Action = ToSwarm<ReservationsEvent, THandlerInEvent<client::Behaviour>>;
+
+/// Holds a connection to and a reservation on each relay it is given, and gets them back when they are lost.
+///
+/// The swarm's transport must be the one that came with the relay client, and nobody else should dial these relays or
+/// `listen_on` their circuits: a reservation lives on one connection, and two would quarrel. The relayed addresses are
+/// listen addresses of the swarm like any other.
+///
+/// It learns by itself of everything that the swarm sees. Two things the swarm does not see, so its owner tells it:
+/// that a relay takes part in gossip ([`handle_gossip`](Self::handle_gossip), unless it is configured
+/// [`without_gossip`](ReservationConfig::without_gossip)), and that a ping came back
+/// ([`handle_alive`](Self::handle_alive)), without which a host that slept reconnects to every relay.
+pub struct Reservations {
+    machine: reservation::Reservations,
+    client: client::Behaviour,
+    alarm: Alarm,
+    /// Dials under way. Bounded by the machine's relays and their addresses.
+    dials: BTreeMap<ConnectionId, (RelayKey, Multiaddr)>,
+    /// Connections that were dialled here. Bounded likewise.
+    connections: BTreeMap<ConnectionId, PeerId>,
+    /// Reservations asked for or held: at most one for each relay.
+    listeners: HashMap<ListenerId, RelayKey>,
+    /// What the swarm has not fetched yet: a few for each event that it told.
+    actions: VecDeque<Action>,
+}
+
+impl Reservations {
+    /// Knows no relay yet. All its randomness, which is how long it waits before it tries again, comes from `seed`.
+    #[must_use]
+    pub fn new(client: client::Behaviour, config: ReservationConfig, seed: u64) -> Self {
+        Self {
+            machine: reservation::Reservations::new(config, SmallRng::seed_from_u64(seed)),
+            client,
+            alarm: Alarm::new(),
+            dials: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            listeners: HashMap::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Keep a reservation on this relay too. One that is known already gains the addresses and keeps its key.
+    pub fn add_relay(&mut self, relay: RelaySpec) -> Result<RelayKey, AddRelayError> {
+        let now = self.alarm.now();
+        self.machine.handle_relay_added(relay, now)
+    }
+
+    /// Keep none on this relay any more: its slot is given back and its connection closed.
+    pub fn remove_relay(&mut self, relay: RelayKey) {
+        let now = self.alarm.now();
+        self.machine.handle_relay_removed(relay, now);
+    }
+
+    /// The relays we are connected to, those with a reservation first.
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldRelay> {
+        self.machine.held()
+    }
+
+    /// The relays that keep a slot for us, and the address of the connection that carries it.
+    pub fn reserved(&self) -> impl Iterator<Item = (PeerId, &Multiaddr)> {
+        self.machine.reserved()
+    }
+
+    /// This peer subscribed to a topic: gossip flows between us.
+    pub fn handle_gossip(&mut self, peer: PeerId) {
+        let now = self.alarm.now();
+        self.machine.handle_gossip(peer, now);
+    }
+
+    /// A ping came back over this connection.
+    pub fn handle_alive(&mut self, connection: ConnectionId) {
+        let now = self.alarm.now();
+        self.machine.handle_alive(connection, now);
+    }
+
+    /// The world may have changed (a network came back, a page became visible): what waits is tried now.
+    pub fn nudge(&mut self) {
+        let now = self.alarm.now();
+        self.machine.handle_nudge(now);
+    }
+
+    /// Moves the machine on to the current time and makes its actions the swarm's.
+    fn advance(&mut self) {
+        let now = self.alarm.now();
+        if self.alarm.passage(now) == Passage::Slept {
+            self.machine.handle_wake(now);
+        }
+        self.machine.handle_timeout(now);
+        while let Some(action) = self.machine.poll_action() {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: ReservationAction) {
+        match action {
+            ReservationAction::Dial { relay, peer, address } => self.dial(relay, peer, address),
+            ReservationAction::Listen { relay, address } => {
+                let opts = ListenOpts::new(address);
+                self.listeners.insert(opts.listener_id(), relay);
+                self.actions.push_back(ToSwarm::ListenOn { opts });
+            }
+            ReservationAction::StopListening { relay } => {
+                let of_relay = self.listeners.iter().filter(|(_, key)| **key == relay);
+                let remove = of_relay.map(|(id, _)| ToSwarm::RemoveListener { id: *id });
+                self.actions.extend(remove);
+            }
+            ReservationAction::Close { connection } => {
+                if let Some(peer_id) = self.connections.get(&connection) {
+                    self.actions.push_back(ToSwarm::CloseConnection {
+                        peer_id: *peer_id,
+                        connection: CloseConnection::One(connection),
+                    });
+                }
+            }
+            ReservationAction::Report(event) => {
+                let event = ReservationsEvent::Relay(event);
+                self.actions.push_back(ToSwarm::GenerateEvent(event));
+            }
+        }
+    }
+
+    fn dial(&mut self, relay: RelayKey, peer: Option<PeerId>, address: Multiaddr) {
+        let opts = match peer {
+            Some(peer) => DialOpts::peer_id(peer)
+                // Whether a further connection makes sense is the machine's to decide.
+                .condition(PeerCondition::Always)
+                .addresses(vec![address.clone()])
+                .build(),
+            None => DialOpts::unknown_peer_id().address(address.clone()).build(),
+        };
+        self.dials.insert(opts.connection_id(), (relay, address));
+        self.actions.push_back(ToSwarm::Dial { opts });
+    }
+
+    fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        if let Some((relay, _)) = self.dials.remove(&connection) {
+            self.connections.insert(connection, peer);
+            let now = self.alarm.now();
+            let address = endpoint.get_remote_address();
+            self.machine.handle_connected(relay, peer, connection, address, now);
+        }
+    }
+
+    fn on_closed(&mut self, connection: ConnectionId) {
+        if self.connections.remove(&connection).is_some() {
+            let now = self.alarm.now();
+            self.machine.handle_disconnected(connection, now);
+        }
+    }
+
+    fn on_listener_ended(&mut self, listener: ListenerId, reason: RelayFailure) {
+        if let Some(relay) = self.listeners.remove(&listener) {
+            let now = self.alarm.now();
+            self.machine.handle_listener_closed(relay, reason, now);
+        }
+    }
+
+    fn on_client_event(&mut self, event: client::Event) {
+        if let client::Event::ReservationReqAccepted { relay_peer_id, .. } = &event {
+            let now = self.alarm.now();
+            self.machine.handle_reservation_accepted(*relay_peer_id, now);
+        }
+        let event = ReservationsEvent::Client(event);
+        self.actions.push_back(ToSwarm::GenerateEvent(event));
+    }
+}
+
+impl NetworkBehaviour for Reservations {
+    type ConnectionHandler = THandler<client::Behaviour>;
+    type ToSwarm = ReservationsEvent;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.client.handle_pending_inbound_connection(connection, local, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.client
+            .handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.client
+            .handle_pending_outbound_connection(connection, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.client
+            .handle_established_outbound_connection(connection, peer, address, role, port_use)
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p's enum: the others say nothing of relays"
+    )]
+    fn on_swarm_event(&mut self, event: FromSwarm) {
+        // The client first: what the machine asks for then presupposes that it knows the connection.
+        self.client.on_swarm_event(event);
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => self.on_established(peer_id, connection_id, endpoint),
+            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.on_closed(connection_id),
+            FromSwarm::DialFailure(DialFailure {
+                connection_id, error, ..
+            }) => {
+                if let Some((relay, address)) = self.dials.remove(&connection_id) {
+                    tracing::debug!(?relay, %error, "dial failed");
+                    let now = self.alarm.now();
+                    self.machine
+                        .handle_dial_failed(relay, &address, failure::of_relay(error), now);
+                }
+            }
+            // It could not even be opened: a listener on a relay has no other error.
+            FromSwarm::ListenerError(ListenerError { listener_id, err }) => {
+                self.on_listener_ended(listener_id, RelayFailure::Refused(err.to_string()));
+            }
+            FromSwarm::ListenerClosed(ListenerClosed {
+                listener_id, reason, ..
+            }) => {
+                let reason = match reason {
+                    Ok(()) => RelayFailure::Disconnected,
+                    Err(error) => RelayFailure::Refused(error.to_string()),
+                };
+                self.on_listener_ended(listener_id, reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.client.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        loop {
+            self.advance();
+            if let Some(action) = self.actions.pop_front() {
+                return Poll::Ready(action);
+            }
+            match self.client.poll(cx) {
+                Poll::Ready(ToSwarm::GenerateEvent(event)) => self.on_client_event(event),
+                Poll::Ready(action) => return Poll::Ready(action.map_out(ReservationsEvent::Client)),
+                Poll::Pending if self.alarm.poll(cx, self.machine.poll_timeout()).is_pending() => {
+                    return Poll::Pending;
+                }
+                Poll::Pending => {}
+            }
+        }
+    }
+}
