@@ -3,6 +3,7 @@
 mod chat;
 mod driver;
 mod hostile;
+mod js;
 mod loss;
 mod network;
 mod tabs;

@@ -6,10 +6,13 @@
 pub mod browser;
 pub mod eventually;
 pub mod hostile;
+pub mod js;
+pub mod native;
 pub mod netns;
 pub mod page;
 pub mod process;
 pub mod relay;
+pub mod site;
 pub mod victim;
 mod webdriver;
 
