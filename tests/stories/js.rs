@@ -119,9 +119,18 @@ async fn when_a_js_peer_and_a_native_node_share_a_js_relay_they_meet_and_talk() 
     meet(relay_id, &relay.address, &relay.address).await
 }
 
+/// A js peer that hears whoever comes from now on. Of those who came before it would hear only at their next
+/// announcement, as it does not ask for a snapshot.
+async fn listening(relay: PeerId, address: &Multiaddr) -> anyhow::Result<JsPeer> {
+    let js = JsPeer::start(address).await?;
+    js.knows_subscriber(DISCOVERY_TOPIC, relay).await?;
+    Ok(js)
+}
+
 /// A js peer and a node of ours hear of each other, connect by a circuit, and do there whatever peers do.
 async fn meet(relay: PeerId, for_js: &Multiaddr, for_ours: &Multiaddr) -> anyhow::Result<()> {
-    let (js, mut ours) = futures::try_join!(JsPeer::start(for_js), NativePeer::start(for_ours))?;
+    let js = listening(relay, for_js).await?;
+    let mut ours = NativePeer::start(for_ours).await?;
     assert_eq!(ours.connected_to(js.id()).await?, Route::Circuit { relay });
     let announced = js.hears_of(ours.id()).await?;
     assert!(
@@ -158,7 +167,8 @@ async fn meet(relay: PeerId, for_js: &Multiaddr, for_ours: &Multiaddr) -> anyhow
 async fn when_a_js_peer_and_our_page_share_our_relay_they_meet_and_chat() -> anyhow::Result<()> {
     let relay = Relay::start().await?;
     let (relay_id, address) = (relay.peer_id().await?, websocket(&relay).await?);
-    let (js, page) = futures::try_join!(JsPeer::start(&address), open_one(&relay.url()))?;
+    let js = listening(relay_id, &address).await?;
+    let page = open_one(&relay.url()).await?;
     let (page_id, js_id): (PeerId, _) = (page.reserved().await?.parse()?, js.id().to_string());
     page.until_shown(
         Duration::from_secs(20),

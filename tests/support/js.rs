@@ -267,10 +267,15 @@ impl JsPeer {
             .await?;
         let Joined { topic } = serde_json::from_value(joined)?;
         anyhow::ensure!(topic == room.topic(), "{topic} is not the topic of {room}");
-        let id = other.to_string();
-        self.until(SOON, &format!("{other} in the room"), |status| {
-            let there = status.subscribers.get(&topic)?;
-            there.contains(&id).then_some(())
+        self.knows_subscriber(&topic, other).await
+    }
+
+    /// Waits until it knows that `other` takes what is said about a topic.
+    pub async fn knows_subscriber(&self, topic: &str, other: PeerId) -> anyhow::Result<()> {
+        let other = other.to_string();
+        self.until(READY_WITHIN, &format!("{other} subscribed to {topic}"), |status| {
+            let there = status.subscribers.get(topic)?;
+            there.contains(&other).then_some(())
         })
         .await
     }
