@@ -9,6 +9,7 @@ use peerway_tests::{
     js::{JsPeer, JsRelay, JsRoute, page_site},
     native::NativePeer,
     page::{READY_WITHIN, SOON},
+    raw::RawPair,
     relay::Relay,
 };
 
@@ -49,8 +50,8 @@ async fn when_js_peers_use_our_relay_over_websocket_and_tcp_both_get_a_slot_and_
         let agent = peer.identified(relay_id, JsRoute::Direct).await?;
         assert!(agent.starts_with("peerway-relay/"), "{agent}");
     }
-    let (route, _) = alice.dial(&bob.reserved(JsRoute::Circuit).await?).await?;
-    assert_eq!(route, JsRoute::Circuit);
+    let dialled = alice.dial(&bob.reserved(JsRoute::Circuit).await?).await?;
+    assert_eq!(dialled.route, JsRoute::Circuit);
     alice.ping(bob.id(), JsRoute::Circuit).await?;
     bob.echo(alice.id(), JsRoute::Circuit, MODEST).await?;
     let status = alice.status().await?;
@@ -62,8 +63,8 @@ async fn when_js_peers_use_our_relay_over_websocket_and_tcp_both_get_a_slot_and_
 
 /// What two peers do that are not ours: everything goes straight, and the circuit is not needed any more.
 async fn connect_directly(alice: &JsPeer, bob: &JsPeer) -> anyhow::Result<()> {
-    let (route, _) = alice.dial(&bob.reserved(JsRoute::Webrtc).await?).await?;
-    assert_eq!(route, JsRoute::Webrtc);
+    let dialled = alice.dial(&bob.reserved(JsRoute::Webrtc).await?).await?;
+    assert_eq!(dialled.route, JsRoute::Webrtc);
     for (one, other) in [(alice, bob), (bob, alice)] {
         let agent = one.identified(other.id(), JsRoute::Webrtc).await?;
         assert!(agent.starts_with("js-libp2p/"), "{agent}");
@@ -190,4 +191,15 @@ async fn when_a_js_peer_and_our_page_share_our_relay_they_meet_and_chat() -> any
     page.hears(&js_id, "hello from js").await?;
     page.say("hello from the page").await?;
     js.hears(page_id, "hello from the page").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_two_raw_pages_signal_over_a_websocket_they_connect_again_and_again() -> anyhow::Result<()> {
+    let (site, browsers) = (page_site()?, Browser::launch_two().await?);
+    let pair = RawPair::open((&browsers.0, &browsers.1), &site).await?;
+    for _ in 0..3 {
+        assert!(pair.dial().await? < SOON);
+        assert!(pair.throughput(MODEST + 1).await? < SOON);
+    }
+    Ok(())
 }

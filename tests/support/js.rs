@@ -43,10 +43,11 @@ pub fn page_site() -> anyhow::Result<Site> {
     Site::serve(bundles()?.join("page"))
 }
 
-fn node(program: &str, arguments: &[String]) -> anyhow::Result<Process> {
+/// Starts a bundle in Node. It ends with its stdin, so also if this very process is killed.
+pub(crate) fn program(name: &str, arguments: &[String]) -> anyhow::Result<Process> {
     let mut command = Command::new("node");
-    command.arg(bundles()?.join(program)).args(arguments);
-    Process::spawn_listening(program, command)
+    command.arg(bundles()?.join(name)).args(arguments);
+    Process::spawn_listening(name, command)
 }
 
 /// A circuit relay made of js-libp2p. Dropping it ends it.
@@ -64,7 +65,7 @@ impl JsRelay {
         struct Started {
             address: Multiaddr,
         }
-        let mut process = node("relay.cjs", topics)?;
+        let mut process = program("relay.cjs", topics)?;
         let started: Started = process
             .wait_for_line(READY_WITHIN, "its address", |line| serde_json::from_str(line).ok())
             .await?;
@@ -138,6 +139,24 @@ pub struct Heard {
     pub text: Option<String>,
 }
 
+/// A dial that succeeded.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Dialled {
+    /// By what the connection goes.
+    pub route: JsRoute,
+    /// How often it was tried. Between two js peers more than once now and then: see `peer.js`.
+    pub tries: u32,
+    #[serde(flatten)]
+    took: Took,
+}
+
+impl Dialled {
+    /// How long the try took that succeeded.
+    pub fn took(&self) -> anyhow::Result<Duration> {
+        self.took.duration()
+    }
+}
+
 /// How long something took, by the peer's own clock.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Took {
@@ -147,7 +166,7 @@ struct Took {
 impl JsPeer {
     /// Starts one in Node that keeps a slot on this relay.
     pub async fn start(relay: &Multiaddr) -> anyhow::Result<Self> {
-        let process = Mutex::new(node("node.cjs", &[])?);
+        let process = Mutex::new(program("node.cjs", &[])?);
         let next = AtomicU64::new(0);
         Self::begin(Host::Node { process, next }, relay).await
     }
@@ -207,17 +226,10 @@ impl JsPeer {
         .await
     }
 
-    /// Dials an address; returns the route and how long that took.
-    pub async fn dial(&self, address: &Multiaddr) -> anyhow::Result<(JsRoute, Duration)> {
-        #[derive(Deserialize)]
-        struct Dialled {
-            route: JsRoute,
-            #[serde(flatten)]
-            took: Took,
-        }
+    /// Dials an address.
+    pub async fn dial(&self, address: &Multiaddr) -> anyhow::Result<Dialled> {
         let dialled = self.host.command(json!({ "cmd": "dial", "address": address })).await?;
-        let Dialled { route, took } = serde_json::from_value(dialled)?;
-        Ok((route, took.duration()?))
+        Ok(serde_json::from_value(dialled)?)
     }
 
     /// Waits until it is connected to `peer` by `route` and identify has run there; returns what the other says it is.

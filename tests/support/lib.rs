@@ -11,6 +11,7 @@ pub mod native;
 pub mod netns;
 pub mod page;
 pub mod process;
+pub mod raw;
 pub mod relay;
 pub mod site;
 pub mod victim;

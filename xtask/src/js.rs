@@ -16,9 +16,14 @@ const SOURCE: &str = "tests/js";
 /// What says which packages they need.
 const MANIFESTS: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 /// What runs in Node: a file each.
-const PROGRAMS: [&str; 2] = ["tests/js/node.js", "tests/js/relay.js"];
+const PROGRAMS: [&str; 3] = ["tests/js/node.js", "tests/js/relay.js", "tests/js/signal.js"];
 /// What runs in a page: its scripts, and its documents as they are.
-const PAGE: [&str; 2] = ["tests/page/peer.js", "tests/page/index.html"];
+const PAGE: [&str; 4] = [
+    "tests/page/peer.js",
+    "tests/page/index.html",
+    "tests/page/raw.js",
+    "tests/page/raw.html",
+];
 /// Loads a library by itself, which a bundler cannot follow: it stays a package.
 const NATIVE_PACKAGE: &str = "node-datachannel";
 
@@ -45,7 +50,7 @@ pub(crate) fn modules(paths: &Paths) -> Result<PathBuf> {
     Ok(packages(paths)?.join("node_modules"))
 }
 
-/// Where the bundles are: `node.cjs`, `relay.cjs`, and the page in `page/`.
+/// Where the bundles are: `node.cjs`, `relay.cjs`, `signal.cjs`, and the page in `page/`.
 pub(crate) fn bundles(paths: &Paths) -> PathBuf {
     paths.root.join("dist/js")
 }
