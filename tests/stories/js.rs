@@ -142,9 +142,8 @@ async fn meet(relay: PeerId, for_js: &Multiaddr, for_ours: &Multiaddr) -> anyhow
     let agent = js.identified(ours.id(), JsRoute::Circuit).await?;
     assert!(agent.starts_with("peerway/"), "{agent}");
     js.ping(ours.id(), JsRoute::Circuit).await?;
-    ours.until(READY_WITHIN, "the js peer answers our ping", |event| match event {
-        Event::PeerMeasured { peer, .. } if *peer == js.id() => Some(()),
-        _ => None,
+    ours.until(READY_WITHIN, "the js peer answers our ping", |event| {
+        matches!(event, Event::PeerMeasured { peer, .. } if *peer == js.id()).then_some(())
     })
     .await?;
     js.echo(ours.id(), JsRoute::Circuit, MODEST).await?;
@@ -153,11 +152,11 @@ async fn meet(relay: PeerId, for_js: &Multiaddr, for_ours: &Multiaddr) -> anyhow
     let room = RoomName::default();
     js.join(&room, relay).await?;
     js.say("hello from js").await?;
-    ours.until(SOON, "the js peer's line", |event| match event {
-        Event::MessageReceived { message, .. } if message.from == js.id() => {
-            (message.text == "hello from js").then_some(())
-        }
-        _ => None,
+    ours.until(SOON, "the js peer's line", |event| {
+        let Event::MessageReceived { message, .. } = event else {
+            return None;
+        };
+        (message.from == js.id() && message.text == "hello from js").then_some(())
     })
     .await?;
     ours.node.say(room, "hello from rust".to_owned()).await??;

@@ -249,6 +249,16 @@ impl JsPeer {
         self.host.command(command).await.map(|_| ())
     }
 
+    /// Waits until no connection to `peer` is left.
+    pub async fn forgets(&self, peer: PeerId) -> anyhow::Result<()> {
+        let peer = peer.to_string();
+        self.until(SOON, &format!("no connection to {peer}"), |status| {
+            let mut connections = status.connections.iter();
+            connections.all(|connection| connection.peer != peer).then_some(())
+        })
+        .await
+    }
+
     /// Pings over the connection that goes by `route`.
     pub async fn ping(&self, peer: PeerId, route: JsRoute) -> anyhow::Result<Duration> {
         self.timed(json!({ "cmd": "ping", "peer": peer.to_string(), "route": route }))

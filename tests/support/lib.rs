@@ -13,6 +13,7 @@ pub mod page;
 pub mod process;
 pub mod raw;
 pub mod relay;
+pub mod samples;
 pub mod site;
 pub mod victim;
 mod webdriver;

@@ -81,9 +81,11 @@ impl NativePeer {
 
     /// Waits until it reaches `peer` somehow.
     pub async fn connected_to(&mut self, peer: PeerId) -> anyhow::Result<Route> {
-        self.until(READY_WITHIN, &format!("a connection to {peer}"), |event| match event {
-            Event::RouteChanged { peer: who, route } if *who == peer => *route,
-            _ => None,
+        self.until(READY_WITHIN, &format!("a connection to {peer}"), |event| {
+            let Event::RouteChanged { peer: who, route } = event else {
+                return None;
+            };
+            route.filter(|_| *who == peer)
         })
         .await
     }
