@@ -9,8 +9,9 @@ use peerway_tests::{
     netns::Place,
     page::{Page, READY_WITHIN},
     relay::Relay,
+    samples::report,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Rounds; each gives one sample of every number.
 const ROUNDS: usize = 10;
@@ -38,28 +39,6 @@ async fn main() -> anyhow::Result<()> {
         rounds.iter().map(|round| round.connection),
     );
     Ok(())
-}
-
-/// One number's samples, in milliseconds, as `cargo xtask bench` reads them.
-#[expect(clippy::print_stdout, reason = "this is what the programme is for")]
-fn report(name: &str, samples: impl Iterator<Item = f64>) {
-    let mut samples: Vec<f64> = samples.collect();
-    samples.sort_by(f64::total_cmp);
-    let rounded = |value: f64| (value * 10.0).round() / 10.0;
-    let middle = samples.len() / 2;
-    let median = match samples.len() % 2 {
-        0 => f64::midpoint(samples[middle - 1], samples[middle]),
-        _ => samples[middle],
-    };
-    let line = json!({
-        "name": name,
-        "unit": "ms",
-        "median": rounded(median),
-        "min": rounded(samples[0]),
-        "max": rounded(samples[samples.len() - 1]),
-        "n": samples.len(),
-    });
-    println!("{line}");
 }
 
 /// What one round showed, in milliseconds. Of the two pages the slower one counts.

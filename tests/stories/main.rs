@@ -7,6 +7,7 @@ mod direct;
 mod driver;
 mod exposure;
 mod hostile;
+mod js;
 mod lifecycle;
 mod loss;
 mod network;

@@ -6,10 +6,15 @@
 pub mod browser;
 pub mod eventually;
 pub mod hostile;
+pub mod js;
+pub mod native;
 pub mod netns;
 pub mod page;
 pub mod process;
+pub mod raw;
 pub mod relay;
+pub mod samples;
+pub mod site;
 pub mod victim;
 mod webdriver;
 

@@ -2,8 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufRead, BufReader, Read},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -28,6 +28,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Process {
     name: String,
     child: Child,
+    stdin: Option<ChildStdin>,
     output: Arc<Mutex<VecDeque<String>>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -36,11 +37,17 @@ impl Process {
     /// Starts `command`; `name` stands for it in errors.
     ///
     /// It stays in this process' group, so whoever ends the group of a test that hangs ends its children too.
-    pub fn spawn(name: &str, mut command: Command) -> anyhow::Result<Self> {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+    pub fn spawn(name: &str, command: Command) -> anyhow::Result<Self> {
+        Self::spawn_with(name, command, Stdio::null())
+    }
+
+    /// Starts `command` so that it can be told something: see [`Self::tell`].
+    pub fn spawn_listening(name: &str, command: Command) -> anyhow::Result<Self> {
+        Self::spawn_with(name, command, Stdio::piped())
+    }
+
+    fn spawn_with(name: &str, mut command: Command, stdin: Stdio) -> anyhow::Result<Self> {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start {name} ({})", command.get_program().to_string_lossy()))?;
@@ -54,6 +61,7 @@ impl Process {
         }
         Ok(Self {
             name: name.to_owned(),
+            stdin: child.stdin.take(),
             child,
             output,
             readers,
@@ -68,24 +76,39 @@ impl Process {
         pick: impl Fn(&str) -> Option<T>,
     ) -> anyhow::Result<T> {
         eventually(within, &format!("{} prints {what}", self.name), async || {
-            // Asked before the lines are looked at: what it printed before it ended is not missed.
-            let ended = self.child.try_wait()?;
-            if ended.is_some() {
-                self.let_readers_finish().await;
-            }
-            if let Some(found) = lines(&self.output).iter().find_map(|line| pick(line)) {
-                return Ok(Look::There(found));
-            }
-            if let Some(status) = ended {
-                bail!(
-                    "{} ended ({status}) before it printed {what}:\n{}",
-                    self.name,
-                    self.tail()
-                );
-            }
-            Ok(Look::NotYet(self.tail()))
+            Ok(match self.line(what, &pick).await? {
+                Some(found) => Look::There(found),
+                None => Look::NotYet(self.tail()),
+            })
         })
         .await
+    }
+
+    /// A line of output in which `pick` finds something, if there is one already; an error if none can come any more.
+    pub async fn line<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> anyhow::Result<Option<T>> {
+        // Asked before the lines are looked at: what it printed before it ended is not missed.
+        let ended = self.child.try_wait()?;
+        if ended.is_some() {
+            self.let_readers_finish().await;
+        }
+        let found = lines(&self.output).iter().find_map(|line| pick(line));
+        if let (None, Some(status)) = (&found, ended) {
+            bail!(
+                "{} ended ({status}) before it printed {what}:\n{}",
+                self.name,
+                self.tail()
+            );
+        }
+        Ok(found)
+    }
+
+    /// Writes a line to its stdin.
+    pub fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+        let stdin = self
+            .stdin
+            .as_mut()
+            .with_context(|| format!("{} does not listen", self.name))?;
+        writeln!(stdin, "{line}").with_context(|| format!("{} takes no line", self.name))
     }
 
     /// Waits for the process to end by itself.
@@ -202,6 +225,21 @@ mod tests {
             error.contains("no such port") && error.contains("exit status: 3"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn when_a_child_is_told_a_line_it_reads_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; echo heard $line"]);
+        let mut child = Process::spawn_listening("sh", command).unwrap();
+        child.tell("the news").unwrap();
+        child
+            .wait_for_line(Duration::from_secs(10), "what it heard", |line| {
+                (line == "heard the news").then_some(())
+            })
+            .await
+            .unwrap();
+        assert!(shell("true").tell("nobody listens").is_err());
     }
 
     #[tokio::test]

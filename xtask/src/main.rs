@@ -16,6 +16,7 @@ mod cargo;
 mod check;
 mod debian;
 mod dist;
+mod js;
 mod page;
 mod paths;
 mod process;

@@ -13,7 +13,7 @@ use crate::relay::{self, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 use crate::wasm::{TARGET, Toolchain};
-use crate::{check, page};
+use crate::{check, js, page};
 
 use self::parity::NativeOnly;
 
@@ -51,6 +51,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     let wanted = |suite| args.only.is_none_or(|only| only == suite);
     if wanted(Suite::Native) {
         todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
+        todo.push(Step::new("bundle the peers that are not ours", || js::build(paths)));
         todo.push(Step::new("native tests, and stories with real browsers", || {
             native(paths, &args.nextest_args)
         }));
@@ -67,13 +68,16 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The stories start the relay's program and serve the page; both are built before, so that no test waits for a compiler.
+/// The stories start the relay's program, serve the page and meet peers of js-libp2p; all are built before, so that no
+/// test waits for a compiler.
 fn native(paths: &Paths, args: &[String]) -> Result<()> {
     let relay = relay::build(paths, Profile::Dev)?;
     let tests = cargo(paths, ["nextest", "run", "--locked"]).args(NATIVE).args(args);
     tests
         .env("PEERWAY_TEST_RELAY", relay)
         .env("PEERWAY_TEST_PAGE", paths.page())
+        .env("PEERWAY_TEST_JS", js::bundles(paths))
+        .env("NODE_PATH", js::modules(paths)?)
         .run()
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::paths::Paths;
 use crate::process::Process;
-use crate::{debian, wasm};
+use crate::{debian, js, wasm};
 
 /// Builds the page. 0.22 wants a newer compiler than the one we promise to build with.
 const TRUNK: &str = "0.21.14";
@@ -15,6 +15,10 @@ const TRUNK: &str = "0.21.14";
 const CARGO_DENY: &str = "0.20.2";
 /// Runs the native tests; any version that is there will do.
 const CARGO_NEXTEST: &str = "0.9.143";
+/// js-libp2p needs `Promise.withResolvers`.
+const NODE_AT_LEAST: u32 = 22;
+/// npm's package that ships Node itself, for machines whose own is older.
+const NODE: &str = "node@24";
 /// npm's package that ships `wasm-opt` as a program for Node, hence for every machine that has one.
 const BINARYEN: &str = "binaryen@132";
 
@@ -42,7 +46,7 @@ pub(crate) enum Audience {
 }
 
 /// In the order in which they are installed.
-pub(crate) const TOOLS: [Tool; 10] = [
+pub(crate) const TOOLS: [Tool; 12] = [
     Tool {
         name: "compiler for wasm",
         find: wasm::describe,
@@ -114,6 +118,23 @@ pub(crate) const TOOLS: [Tool; 10] = [
         },
         for_whom: Audience::Testers,
     },
+    Tool {
+        name: "Node, for peers that are not ours",
+        find: |paths| version(paths, "node").filter(|printed| major(printed) >= Some(NODE_AT_LEAST)),
+        install: |paths| {
+            if paths.find("npm").is_none() {
+                debian::install(paths, &["npm"])?;
+            }
+            npm_install(paths, NODE)
+        },
+        for_whom: Audience::Testers,
+    },
+    Tool {
+        name: "js-libp2p",
+        find: js::describe,
+        install: js::install,
+        for_whom: Audience::Testers,
+    },
 ];
 
 /// The browser's programs under the names that systems give it. Elsewhere than on Linux it is on no search path, and
@@ -182,14 +203,23 @@ fn cargo_install(paths: &Paths, package: &str, version: &str) -> Result<()> {
 
 fn wasm_opt(paths: &Paths) -> Result<()> {
     if paths.find("npm").is_some() {
-        fs::create_dir_all(paths.npm())?;
-        let npm = Process::new(paths, "npm").args(["install", "--no-audit", "--no-fund", BINARYEN, "--prefix"]);
-        match npm.arg(paths.npm()).run() {
+        match npm_install(paths, BINARYEN) {
             Ok(()) => return Ok(()),
             Err(error) => println!("         {error:#}; trying the system's binaryen"),
         }
     }
     debian::install(paths, &["binaryen"])
+}
+
+fn npm_install(paths: &Paths, package: &str) -> Result<()> {
+    fs::create_dir_all(paths.npm())?;
+    let npm = Process::new(paths, "npm").args(["install", "--no-audit", "--no-fund", package, "--prefix"]);
+    npm.arg(paths.npm()).run()
+}
+
+/// The first number of a version as Node prints it.
+fn major(printed: &str) -> Option<u32> {
+    printed.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -202,6 +232,13 @@ mod tests {
                     [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.108\"\nsource = \"x\"\n";
         assert_eq!(locked_version(lock, "wasm-bindgen").as_deref(), Some("0.2.108"));
         assert_eq!(locked_version(lock, "wasm"), None);
+    }
+
+    #[test]
+    fn the_major_version_of_node_is_compared_as_a_number() {
+        assert!(major("v9.11.2") < Some(NODE_AT_LEAST));
+        assert!(major("v100.0.0") >= Some(NODE_AT_LEAST));
+        assert_eq!(major("node: not found"), None);
     }
 
     #[test]

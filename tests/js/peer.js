@@ -1,0 +1,247 @@
+/**
+ * A peer made of js-libp2p as anybody would put it together, told what to do by commands.
+ *
+ * Decides nothing about Peerway: it speaks the protocols that the wire formats name (announcements, rooms), and echoes.
+ * What it runs in, a process or a page, gives it transports and brings it its commands.
+ */
+
+import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { ping } from '@libp2p/ping'
+import { webRTC } from '@libp2p/webrtc'
+import { webSockets } from '@libp2p/websockets'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+
+import { DISCOVERY_TOPIC, decode, encode, roomTopic } from './gossip.js'
+import { ECHO, SINK, askForEcho, countAll, echoAll, sendAll } from './streams.js'
+
+/** The protocol that every libp2p has. */
+const PING = '/ipfs/ping/1.0.0'
+
+/** How long any command may take. Whoever gives it waits a little longer, to hear the reason. */
+const PATIENCE = 25_000
+
+/**
+ * How long one try at a connection may take, and how many there are.
+ *
+ * The initiator of `/webrtc` waits for its `init` channel to open, and then to close. A recipient made of js-libp2p
+ * closes that channel itself: if the initiator has not looked by then, it waits for what has been already, to its
+ * time-out. Seen in one dial of twelve between two pages.
+ */
+const TRY = 4_000
+const TRIES = 5
+
+/** How often the peer announces itself when nothing happens. */
+const ANNOUNCE_EVERY = 5_000
+
+/** Lines that are kept; the oldest go first. */
+const LINES_KEPT = 1_000
+
+export class Peer {
+  #extraTransports
+  #node
+  #room
+  #announcing
+  #heard = []
+  #announcements = new Map()
+  #identified = new Map()
+
+  /** @param extraTransports what this host has beyond WebSocket, WebRTC and circuits */
+  constructor (extraTransports = []) {
+    this.#extraTransports = extraTransports
+  }
+
+  /** Does what `{ cmd, …}` says and returns what there is to say about it, as JSON. */
+  async command ({ cmd, ...args }) {
+    const commands = {
+      start: this.#start,
+      status: this.#status,
+      dial: this.#dial,
+      hangUp: this.#hangUp,
+      ping: this.#ping,
+      echo: this.#echo,
+      throughput: this.#throughput,
+      room: this.#join,
+      say: this.#say,
+      stop: this.#stop
+    }
+    if (!Object.hasOwn(commands, cmd)) {
+      throw new Error(`no such command: ${cmd}`)
+    }
+    return await commands[cmd].call(this, args) ?? null
+  }
+
+  /** Takes a slot on the relay, and is found there over circuits and over `/webrtc`. */
+  async #start ({ relay }) {
+    this.#node = await createLibp2p({
+      addresses: { listen: ['/webrtc', `${relay}/p2p-circuit`] },
+      transports: [
+        webSockets(),
+        // Nothing leaves the machine: without this, public STUN servers are asked.
+        webRTC({ rtcConfiguration: { iceServers: [] } }),
+        circuitRelayTransport(),
+        ...this.#extraTransports
+      ],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      // In a page the default refuses loopback, private addresses and every `ws`.
+      connectionGater: { denyDialMultiaddr: () => false },
+      services: {
+        identify: identify(),
+        ping: ping(),
+        // `StrictSign` is the default; it is what the wire format asks for.
+        pubsub: gossipsub({ globalSignaturePolicy: 'StrictSign', allowPublishToZeroTopicPeers: true })
+      },
+      start: false
+    })
+    const node = this.#node
+    node.addEventListener('peer:identify', ({ detail }) => {
+      this.#identified.set(detail.connection.id, detail.agentVersion ?? '')
+    })
+    node.addEventListener('connection:close', ({ detail }) => this.#identified.delete(detail.id))
+    node.services.pubsub.addEventListener('message', ({ detail }) => this.#hear(detail))
+    await node.handle(ECHO, echoAll, { runOnLimitedConnection: true })
+    await node.handle(SINK, countAll, { runOnLimitedConnection: true })
+    await node.start()
+    this.#announce()
+    return { peerId: node.peerId.toString() }
+  }
+
+  /** Everything that can be seen from outside, at one moment. */
+  #status () {
+    const node = this.#node
+    return {
+      peerId: node.peerId.toString(),
+      addresses: node.getMultiaddrs().map(String),
+      connections: node.getConnections().map((connection) => ({
+        peer: connection.remotePeer.toString(),
+        address: connection.remoteAddr.toString(),
+        route: routeOf(connection),
+        direction: connection.direction,
+        limited: connection.limits != null,
+        agent: this.#identified.get(connection.id) ?? null
+      })),
+      subscribers: Object.fromEntries(node.services.pubsub.getTopics().map((topic) => [
+        topic,
+        node.services.pubsub.getSubscribers(topic).map(String)
+      ])),
+      announcements: Object.fromEntries(this.#announcements),
+      heard: this.#heard
+    }
+  }
+
+  /** The time is that of the try that succeeded. */
+  async #dial ({ address }) {
+    for (let tries = 1; ; tries += 1) {
+      const began = performance.now()
+      try {
+        const connection = await this.#node.dial(multiaddr(address), { signal: AbortSignal.timeout(TRY) })
+        return { route: routeOf(connection), tries, ms: performance.now() - began }
+      } catch (error) {
+        if (error.name !== 'TimeoutError' || tries === TRIES) {
+          throw error
+        }
+      }
+    }
+  }
+
+  async #hangUp ({ peer, route }) {
+    await this.#connection(peer, route).close({ signal: patience() })
+  }
+
+  /** Not the ping service: it does not let its caller choose the connection. */
+  async #ping ({ peer, route }) {
+    const connection = this.#connection(peer, route)
+    const stream = await connection.newStream(PING, { runOnLimitedConnection: true, signal: patience() })
+    return await askForEcho(stream, 32)
+  }
+
+  async #echo ({ peer, route, bytes }) {
+    const connection = this.#connection(peer, route)
+    const stream = await connection.newStream(ECHO, { runOnLimitedConnection: true, signal: patience() })
+    return await askForEcho(stream, bytes)
+  }
+
+  async #throughput ({ peer, route, bytes }) {
+    const connection = this.#connection(peer, route)
+    const stream = await connection.newStream(SINK, { runOnLimitedConnection: true, signal: patience() })
+    return await sendAll(stream, bytes)
+  }
+
+  async #join ({ name }) {
+    const { pubsub } = this.#node.services
+    this.#room = await roomTopic(name)
+    pubsub.subscribe(this.#room)
+    return { topic: this.#room }
+  }
+
+  async #say ({ text }) {
+    const { recipients } = await this.#node.services.pubsub.publish(this.#room, encode({
+      id: crypto.randomUUID(),
+      name: 'js',
+      text,
+      sentAt: Date.now()
+    }))
+    return { recipients: recipients.map(String) }
+  }
+
+  async #stop () {
+    clearInterval(this.#announcing)
+    await this.#node?.stop()
+  }
+
+  /** Says where it is at once, whenever that changes, whenever somebody comes who could hear it, and now and then. */
+  #announce () {
+    const { pubsub } = this.#node.services
+    const say = () => {
+      const addrs = this.#node.getMultiaddrs().map(String).filter((address) => address.includes('/p2p-circuit'))
+      pubsub.publish(DISCOVERY_TOPIC, encode({ peerId: this.#node.peerId.toString(), addrs }))
+        .catch((error) => console.error('the announcement failed:', error))
+    }
+    pubsub.subscribe(DISCOVERY_TOPIC)
+    this.#node.addEventListener('self:peer:update', say)
+    pubsub.addEventListener('subscription-change', ({ detail }) => {
+      if (detail.subscriptions.some(({ topic, subscribe }) => subscribe && topic === DISCOVERY_TOPIC)) {
+        say()
+      }
+    })
+    this.#announcing = setInterval(say, ANNOUNCE_EVERY)
+    say()
+  }
+
+  #hear ({ topic, from, data }) {
+    const message = decode(data)
+    if (topic === DISCOVERY_TOPIC) {
+      if (message?.peerId === from.toString()) {
+        this.#announcements.set(message.peerId, message.addrs)
+      }
+    } else {
+      this.#heard.push({ topic, from: from.toString(), text: message?.text ?? null })
+      this.#heard.splice(0, this.#heard.length - LINES_KEPT)
+    }
+  }
+
+  #connection (peer, route) {
+    const all = this.#node.getConnections().filter(({ remotePeer }) => remotePeer.toString() === peer)
+    // The newest: one that a failed try left behind is on its way out.
+    const found = all.findLast((connection) => routeOf(connection) === route)
+    if (found == null) {
+      throw new Error(`no ${route} connection to ${peer}, only [${all.map(routeOf)}]`)
+    }
+    return found
+  }
+}
+
+/** `webrtc`, `circuit` or `direct`, as our own page calls them. */
+function routeOf ({ remoteAddr }) {
+  const parts = remoteAddr.getComponents().map(({ name }) => name)
+  return ['webrtc', 'p2p-circuit'].find((part) => parts.includes(part))?.replace('p2p-circuit', 'circuit') ?? 'direct'
+}
+
+function patience () {
+  return AbortSignal.timeout(PATIENCE)
+}

@@ -1,0 +1,116 @@
+//! A node of ours in this very process, for those who want to meet one that is not in a page.
+
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::try_join};
+use libp2p::{Multiaddr, PeerId, identity::Keypair};
+use peerway_core::{
+    chat::RoomName,
+    dial::Route,
+    node::{self, Event, Events, Node, RelaySpec},
+};
+use tokio::{task::JoinHandle, time::timeout};
+
+use crate::{js::ECHO, page::READY_WITHIN};
+
+/// A node in the default room that echoes. Dropping it ends it.
+#[derive(Debug)]
+pub struct NativePeer {
+    /// The handle that any application holds.
+    pub node: Node,
+    events: Events,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl NativePeer {
+    /// Starts one that keeps a slot on this relay.
+    pub async fn start(relay: &Multiaddr) -> anyhow::Result<Self> {
+        let relay: RelaySpec = relay.to_string().parse()?;
+        let (node, events, event_loop) = node::builder(Keypair::generate_ed25519())
+            .relay(relay)
+            .room(RoomName::default())
+            .build()?;
+        let running = tokio::spawn(event_loop.run());
+        let mut incoming = node.accept(ECHO).await??;
+        let echoing = tokio::spawn(async move {
+            while let Some((_, stream)) = incoming.next().await {
+                let (reader, mut writer) = stream.split();
+                // Whoever asked sees what is missing.
+                if futures::io::copy(reader, &mut writer).await.is_ok() {
+                    let _ = writer.close().await;
+                }
+            }
+        });
+        Ok(Self {
+            node,
+            events,
+            tasks: [running, echoing],
+        })
+    }
+
+    /// Its peer id.
+    pub fn id(&self) -> PeerId {
+        self.node.local_peer_id()
+    }
+
+    /// Waits for an event that `pick` makes something of; those before it are gone.
+    pub async fn until<T>(
+        &mut self,
+        within: Duration,
+        what: &str,
+        pick: impl Fn(&Event) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let mut seen = Vec::new();
+        let found = async {
+            while let Some(event) = self.events.next().await {
+                if let Some(found) = pick(&event) {
+                    return Some(found);
+                }
+                seen.push(event);
+            }
+            None
+        };
+        match timeout(within, found).await {
+            Ok(Some(found)) => Ok(found),
+            outcome => anyhow::bail!(
+                "not within {within:?}: {what} ({outcome:?})\n  seen: {seen:#?}",
+                outcome = outcome.is_ok()
+            ),
+        }
+    }
+
+    /// Waits until it reaches `peer` somehow.
+    pub async fn connected_to(&mut self, peer: PeerId) -> anyhow::Result<Route> {
+        self.until(READY_WITHIN, &format!("a connection to {peer}"), |event| {
+            let Event::RouteChanged { peer: who, route } = event else {
+                return None;
+            };
+            route.filter(|_| *who == peer)
+        })
+        .await
+    }
+
+    /// Sends `bytes` on the best route, ends, reads until the other side has ended, and compares.
+    pub async fn echo(&self, peer: PeerId, bytes: usize) -> anyhow::Result<()> {
+        let (mut reader, mut writer) = self.node.open(peer, ECHO).await?.split();
+        let sent: Vec<u8> = (0..bytes).map(|index| (index % 251) as u8).collect();
+        let mut received = Vec::new();
+        let write = async {
+            writer.write_all(&sent).await?;
+            writer.close().await
+        };
+        timeout(READY_WITHIN, try_join(write, reader.read_to_end(&mut received))).await??;
+        anyhow::ensure!(
+            received == sent,
+            "{} of {bytes} bytes came back, or others",
+            received.len()
+        );
+        Ok(())
+    }
+}
+
+impl Drop for NativePeer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
