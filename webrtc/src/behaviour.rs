@@ -5,6 +5,7 @@
 //! `/webrtc`. The sessions themselves run in the circuits' [`handler`](crate::handler).
 
 mod attempts;
+mod circuits;
 mod config;
 mod event;
 
@@ -18,7 +19,6 @@ use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use libp2p_core::{
     ConnectedPoint, Endpoint, Multiaddr,
-    multiaddr::Protocol,
     transport::{PortUse, TransportError},
 };
 use libp2p_identity::PeerId;
@@ -31,7 +31,10 @@ use libp2p_swarm::{
 };
 use web_time::Instant;
 
-use self::attempts::{Attempt, Attempts, Stage};
+use self::{
+    attempts::{Attempt, Attempts, Stage},
+    circuits::Circuits,
+};
 use crate::{
     IceServer,
     glare::{self, Decision},
@@ -52,8 +55,7 @@ pub struct Behaviour {
     local: PeerId,
     config: Config,
     ends: Ends,
-    /// The circuits that signalling can run on, the oldest first.
-    circuits: BTreeMap<PeerId, Vec<Circuit>>,
+    circuits: Circuits,
     attempts: Attempts,
     /// The direct connections with each peer.
     direct: BTreeMap<PeerId, glare::Connections>,
@@ -62,20 +64,13 @@ pub struct Behaviour {
     waker: Option<Waker>,
 }
 
-#[derive(Debug)]
-struct Circuit {
-    connection: ConnectionId,
-    /// What is dialled to be signalled over it: `…/p2p-circuit/webrtc/p2p/<peer>`.
-    address: Multiaddr,
-}
-
 impl Behaviour {
     pub(crate) fn new(local: PeerId, config: Config, ends: Ends) -> Self {
         Self {
             local,
             config,
             ends,
-            circuits: BTreeMap::new(),
+            circuits: Circuits::default(),
             attempts: Attempts::default(),
             direct: BTreeMap::new(),
             actions: VecDeque::new(),
@@ -89,8 +84,7 @@ impl Behaviour {
     /// # Errors
     /// See [`UpgradeError`]; nothing was begun.
     pub fn upgrade(&mut self, peer: PeerId) -> Result<AttemptId, UpgradeError> {
-        let circuit = self.circuits.get(&peer).and_then(|circuits| circuits.first());
-        let address = circuit.ok_or(UpgradeError::NoCircuit)?.address.clone();
+        let address = self.circuits.address(peer).ok_or(UpgradeError::NoCircuit)?.clone();
         if self.attempts.running(peer, Role::Initiator).is_some() {
             return Err(UpgradeError::AlreadyTrying);
         }
@@ -162,7 +156,7 @@ impl Behaviour {
         }
         let attempt = announced.unwrap_or_else(|| self.attempts.begin(peer, Role::Initiator, Stage::Announced));
         self.attempts.set_reply(attempt, reply);
-        match self.circuit(peer, &target.circuit) {
+        match self.circuits.choose(peer, &target.circuit) {
             Some(connection) => self.offer(attempt, peer, connection),
             None => {
                 let opts = DialOpts::peer_id(peer)
@@ -181,16 +175,6 @@ impl Behaviour {
                 self.act(ToSwarm::Dial { opts });
             }
         }
-    }
-
-    /// The circuit that was asked for, else any.
-    fn circuit(&self, peer: PeerId, wanted: &Multiaddr) -> Option<ConnectionId> {
-        let circuits = self.circuits.get(&peer)?;
-        let wanted = multiaddr::advertise(wanted, peer);
-        let same = circuits
-            .iter()
-            .find(|circuit| Some(&circuit.address) == wanted.as_ref());
-        same.or(circuits.first()).map(|circuit| circuit.connection)
     }
 
     fn offer(&mut self, attempt: AttemptId, peer: PeerId, connection: ConnectionId) {
@@ -327,9 +311,8 @@ impl Behaviour {
                 });
             }
             self.close_surplus(peer);
-        } else if let Some(address) = circuit_address(endpoint, peer) {
-            let circuits = self.circuits.entry(peer).or_default();
-            circuits.push(Circuit { connection, address });
+        } else if let Some(address) = circuits::address_of(endpoint, peer) {
+            self.circuits.add(peer, connection, address);
             if let Some(attempt) = self.attempts.dialing(connection) {
                 self.offer(attempt, peer, connection);
             }
@@ -343,12 +326,7 @@ impl Behaviour {
                 self.direct.remove(&peer);
             }
         }
-        if let Some(circuits) = self.circuits.get_mut(&peer) {
-            circuits.retain(|circuit| circuit.connection != connection);
-            if circuits.is_empty() {
-                self.circuits.remove(&peer);
-            }
-        }
+        self.circuits.remove(peer, connection);
         for attempt in self.attempts.on_connection(connection) {
             self.fail(attempt, Error::Circuit("it was closed".to_owned()));
         }
@@ -512,23 +490,8 @@ fn cause(error: &DialError) -> String {
 }
 
 fn handler(endpoint: &ConnectedPoint, peer: PeerId) -> Either<Handler, dummy::ConnectionHandler> {
-    match circuit_address(endpoint, peer) {
+    match circuits::address_of(endpoint, peer) {
         Some(_) => Either::Left(Handler::new()),
         None => Either::Right(dummy::ConnectionHandler),
     }
-}
-
-/// What to dial to be signalled over this connection; `None` if it is no circuit.
-fn circuit_address(endpoint: &ConnectedPoint, peer: PeerId) -> Option<Multiaddr> {
-    if multiaddr::is_direct_endpoint(endpoint) {
-        return None;
-    }
-    let address = match endpoint {
-        ConnectedPoint::Dialer { address, .. } => address,
-        // The remote address of an inbound circuit does not name the relay; our own does.
-        ConnectedPoint::Listener { local_addr, .. } => local_addr,
-    };
-    let until = address.iter().position(|part| part == Protocol::P2pCircuit)?;
-    let base: Multiaddr = address.iter().take(until + 1).collect();
-    multiaddr::advertise(&base, peer)
 }
