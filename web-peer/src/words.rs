@@ -132,6 +132,10 @@ pub(crate) fn notice(kind: &NoticeKind) -> Words {
             format!("A relay in this page's URL cannot be used: {error}."),
             "Correct the part after “?relay=” and load the page again.",
         ),
+        NoticeKind::Stun(value) => words(
+            format!("A STUN server in this page's URL cannot be used: “{value}”."),
+            "Write “?stun=HOST:PORT” and load the page again.",
+        ),
         NoticeKind::Room(error) => words(
             format!("The room in this page's URL cannot be one: {error}."),
             "You are in the room shown below instead.",

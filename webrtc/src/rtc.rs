@@ -1,6 +1,6 @@
 //! What this crate needs of a WebRTC implementation, and which one it gets.
 //!
-//! In a page that is the browser's ([`browser`], the only file that knows its API); elsewhere there is none yet, and
+//! In a page that is the browser's (`rtc/browser.rs`, the only file that knows its API); elsewhere there is none yet, and
 //! every attempt to make a connection says so. Never decides anything: it reports what happens and does as it is told.
 
 #[cfg(target_family = "wasm")]

@@ -1,4 +1,4 @@
-//! Announces us and hears the others, in anyone's swarm: [`discovery::Discovery`](crate::discovery::Discovery) with a
+//! Announces us and hears the others, in anyone's swarm: [the machine](crate::discovery::Discovery) with a
 //! clock and gossip around it.
 //!
 //! Decides nothing itself, and never dials: whom to connect to is for the owner of the swarm, who is told where each
@@ -114,7 +114,7 @@ pub struct Discovery<F: TopicSubscriptionFilter + Send + 'static = GossipFilter>
 
 impl<F: TopicSubscriptionFilter + Send + 'static> Discovery<F> {
     /// Takes part in the scope as `local`, which must be the peer that signs the gossip behind `gate`. That gossip must
-    /// await validation, as [`gossip`](super::gossip) does, or it passes on whatever it hears. All randomness, which is
+    /// await validation, as [`gossip`](fn@super::gossip) does, or it passes on whatever it hears. All randomness, which is
     /// when announcements are made, comes from `seed`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Keeps reservations on relays, in anyone's swarm: [`reservation::Reservations`](crate::reservation::Reservations)
+//! Keeps reservations on relays, in anyone's swarm: [the machine](crate::reservation::Reservations)
 //! with a clock and a swarm around it.
 //!
 //! Decides nothing itself. It owns the client half of circuit relay v2, because a granted reservation is seen only

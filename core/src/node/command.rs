@@ -49,6 +49,9 @@ pub enum Command {
     Leave(RoomName),
     /// Announce this display name from now on.
     SetName(Option<String>),
+    /// Ask these STUN servers (`stun:HOST:PORT`, RFC 7064) for our public address when connecting browser to browser. Replaces
+    /// those before; attempts under way keep theirs. A node that makes no such connections ignores it.
+    SetStunServers(Vec<String>),
     /// The world may have changed: try now what waits for a timer.
     Nudge(Nudge),
     /// Say goodbye, close every connection, end the event loop.

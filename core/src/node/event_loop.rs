@@ -20,6 +20,8 @@ use libp2p::{
     },
 };
 
+use peerway_webrtc::IceServer;
+
 use self::waiting::Waiting;
 use super::{
     Command, Event,
@@ -253,6 +255,11 @@ impl EventLoop {
             }
             Command::Leave(room) => self.engine.leave(&room, now),
             Command::SetName(name) => self.engine.rename(name, now),
+            Command::SetStunServers(uris) => {
+                if let Some(webrtc) = self.swarm.behaviour_mut().webrtc.as_mut() {
+                    webrtc.set_ice_servers(uris.into_iter().map(IceServer::new).collect());
+                }
+            }
             Command::Nudge(nudge) => self.engine.nudge(nudge, now),
             // Handled where the loop ends.
             Command::Shutdown => {}

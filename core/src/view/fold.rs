@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     chat::{ChatMessage, MAX_ROOMS, RoomName},
-    dial::Route,
+    dial::{DialFailure, Route},
     node::Event,
     now::Now,
     reservation::{RelayFailure, RelayKey},
@@ -64,6 +64,11 @@ impl View {
                 row.round_trip = row.route.map(|_| *round_trip);
             }),
             Event::AttemptStarted { .. } => Changed::Nothing,
+            // No failure of ours: the other side's attempt decides.
+            Event::AttemptFailed {
+                reason: DialFailure::Superseded,
+                ..
+            } => Changed::Nothing,
             Event::AttemptFailed { peer, reason, .. } => {
                 self.change_peer(peer, |row| row.last_failure = Some(reason.clone()))
             }

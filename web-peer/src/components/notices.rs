@@ -37,6 +37,7 @@ fn kind(kind: &NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Identity(_) => "identity",
         NoticeKind::Parameter(_) => "relay-parameter",
+        NoticeKind::Stun(_) => "stun-parameter",
         NoticeKind::Room(_) => "room",
         NoticeKind::Clock(_) => "clock",
         NoticeKind::NotStarted(_) => "not-started",

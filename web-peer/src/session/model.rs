@@ -122,6 +122,8 @@ pub(crate) enum NoticeKind {
     Identity(IdentityOrigin),
     /// A `?relay=` is malformed.
     Parameter(ParameterError),
+    /// A `?stun=` names no server.
+    Stun(String),
     /// The room that the URL names cannot be one.
     Room(RoomNameError),
     /// The clock of this machine is wrong.

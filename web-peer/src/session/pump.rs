@@ -77,6 +77,7 @@ struct Pump {
     /// While the relay is lost: when its document was last asked for.
     asked_at: Option<Duration>,
     server: Server,
+    stun: Stun,
     /// What the user was last told about the clock.
     skew: Option<Skew>,
     marks: Marks,
@@ -98,6 +99,14 @@ struct Marks {
 enum Server {
     Answers,
     Silent,
+}
+
+/// Which STUN servers are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stun {
+    OfTheRelay,
+    /// The user's word replaces the document.
+    Given,
 }
 
 /// Whether the pump goes on.
@@ -152,6 +161,7 @@ impl Pump {
             asks,
             asked_at: None,
             server: Server::Answers,
+            stun: Stun::OfTheRelay,
             skew: None,
             marks: Marks::default(),
             guard: identity.guard,
@@ -167,6 +177,7 @@ impl Pump {
         mut reports: mpsc::Receiver<Report>,
     ) {
         let (_lifecycle, mut happenings) = lifecycle::listen();
+        self.use_stun_parameters().await;
         self.use_parameters(page, parameters).await;
         loop {
             let mut sleep = pin!(TimeoutFuture::new(self.sleep_millis()).fuse());
@@ -193,6 +204,19 @@ impl Pump {
                 Flow::End => return,
             }
         }
+    }
+
+    async fn use_stun_parameters(&mut self) {
+        let values = browser::query_values("stun");
+        if values.is_empty() {
+            return;
+        }
+        self.stun = Stun::Given;
+        let (servers, unusable) = relays::stun::from_parameters(&values);
+        for value in unusable {
+            self.model.notify(NoticeKind::Stun(value));
+        }
+        self.tell(Command::SetStunServers(servers)).await;
     }
 
     async fn use_parameters(&mut self, page: Option<&PageOrigin>, parameters: &[String]) {
@@ -292,10 +316,13 @@ impl Pump {
 
     async fn on_report(&mut self, report: Report) -> Flow {
         match report {
-            Report::Relay { relay, skew } => {
+            Report::Relay { relay, stun, skew } => {
                 if clock::is_news(self.skew, skew) {
                     self.skew = skew;
                     self.model.draw_skew(skew);
+                }
+                if self.stun == Stun::OfTheRelay {
+                    self.tell(Command::SetStunServers(stun)).await;
                 }
                 let added = self.tell(Command::AddRelay(relay)).await;
                 match std::mem::replace(&mut self.server, Server::Answers) {

@@ -11,6 +11,7 @@
 mod document;
 mod parameter;
 mod place;
+pub(crate) mod stun;
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use peerway_core::{
@@ -203,6 +204,7 @@ mod tests {
         let document = RelayDocument {
             peer: RELAY.parse().unwrap(),
             addrs: listed.iter().map(|address| address.parse().unwrap()).collect(),
+            stun: Vec::new(),
         };
         from_document(&origin(page), &document)
             .addrs

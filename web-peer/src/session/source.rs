@@ -37,8 +37,12 @@ pub(crate) enum SourceFailure {
 /// What the source found out.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Report {
-    /// This is the relay, and how our clock compares with its own.
-    Relay { relay: RelaySpec, skew: Option<Skew> },
+    /// This is the relay, the STUN servers it offers, and how our clock compares with its own.
+    Relay {
+        relay: RelaySpec,
+        stun: Vec<String>,
+        skew: Option<Skew>,
+    },
     /// There is no answer so far; it is tried again.
     Failed(SourceFailure),
 }
@@ -87,6 +91,7 @@ async fn look(origin: &PageOrigin) -> Result<Report, SourceFailure> {
     let document = RelayDocument::parse(&answer.body)?;
     Ok(Report::Relay {
         relay: relays::from_document(origin, &document),
+        stun: relays::stun::from_document(origin, &document),
         skew: answer
             .server_millis
             .and_then(|server| clock::skew(server, browser::wall_millis())),

@@ -43,7 +43,7 @@ pub(crate) struct Link {
 struct Mailbox {
     hub: Rc<Hub>,
     state: Cell<ConnectionState>,
-    /// What [`Link::next_event`] has not told yet. One state at most: the newest.
+    /// What [`Link::poll_event`] has not told yet. One state at most: the newest.
     changed: Cell<Option<ConnectionState>>,
     candidates: RefCell<VecDeque<LinkEvent>>,
     watcher: RefCell<Option<Waker>>,

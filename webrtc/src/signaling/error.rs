@@ -91,8 +91,7 @@ impl SessionError {
 pub enum Cancellation {
     /// It is not wanted any more. Nothing to do.
     Unwanted,
-    /// Both sides dialled at once, and the other peer's session goes on instead. Nothing to do: see
-    /// [`glare`](crate::glare).
+    /// Both sides dialled at once, and the other peer's session goes on instead. Nothing to do.
     Glare,
 }
 

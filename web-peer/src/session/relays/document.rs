@@ -10,6 +10,8 @@ pub(crate) struct RelayDocument {
     pub(crate) peer: PeerId,
     /// Its addresses, in its order. Those that do not parse are left out: a newer relay may list what we do not know.
     pub(crate) addrs: Vec<Multiaddr>,
+    /// Its STUN servers as URIs, in its order; not looked at yet.
+    pub(crate) stun: Vec<String>,
 }
 
 /// Why a document is none.
@@ -31,11 +33,14 @@ impl RelayDocument {
             peer_id: String,
             #[serde(default)]
             addrs: Vec<String>,
+            #[serde(default)]
+            stun: Vec<String>,
         }
         let wire: Wire = serde_json::from_str(body).map_err(|_| DocumentError::Shape)?;
         Ok(Self {
             peer: wire.peer_id.parse().map_err(|_| DocumentError::PeerId)?,
             addrs: wire.addrs.iter().filter_map(|address| address.parse().ok()).collect(),
+            stun: wire.stun,
         })
     }
 }

@@ -52,7 +52,7 @@ pub(crate) enum Host {
 
 impl Host {
     /// As a URL writes it, an IPv6 address in brackets.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let number = text.trim_start_matches('[').trim_end_matches(']');
         match number.parse() {
             Ok(ip) => Some(Self::Ip(ip)),
