@@ -20,6 +20,7 @@ pub mod behaviours;
 pub mod chat;
 pub mod config;
 pub mod dial;
+pub mod direct;
 pub mod discovery;
 pub mod engine;
 pub mod name;

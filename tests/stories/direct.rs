@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peerway_tests::{
+    eventually::{Look, eventually},
     page::{READY_WITHIN, chat_both_ways},
     relay::Relay,
 };
@@ -22,6 +23,26 @@ async fn when_two_browsers_meet_they_connect_directly_and_talk_on_when_the_relay
         bob.reaches(&alice_id, "webrtc", DIRECT_WITHIN)
     )?;
     chat_both_ways(&alice, &bob, READY_WITHIN, "with the relay").await?;
+
+    // What the browser counts of the connection, for a report.
+    alice
+        .run("document.querySelector('footer details').open = true")
+        .await?;
+    alice.click("[data-testid=diagnose]").await?;
+    let report = eventually(READY_WITHIN, "a report", async || {
+        let report = alice
+            .run("return document.querySelector('[data-testid=diagnostics]')?.innerText ?? ''")
+            .await?;
+        let report = report.as_str().unwrap_or_default().to_owned();
+        Ok(if report.contains(&format!("peer {bob_id}")) {
+            Look::There(report)
+        } else {
+            Look::NotYet(report)
+        })
+    })
+    .await?;
+    assert!(report.contains("direct, browser to browser"), "{report}");
+    assert!(report.contains(" over udp; last check"), "{report}");
 
     relay.crash()?;
     chat_both_ways(&alice, &bob, READY_WITHIN, "without the relay").await?;

@@ -10,6 +10,7 @@
 mod chat;
 mod copy_button;
 mod details;
+mod diagnostics;
 mod header;
 mod message;
 mod notices;

@@ -4,6 +4,7 @@
 //! Nothing else in this crate touches the node. Decides nothing about the network; the node does.
 
 mod clock;
+mod diagnosis;
 mod identity;
 mod lifecycle;
 mod model;
@@ -38,6 +39,8 @@ pub(crate) enum Intent {
     Enter(RoomName),
     /// Try to reach this peer now.
     Reach(PeerId),
+    /// Gather what is going on underneath.
+    Diagnose,
 }
 
 /// What components hold: the model to draw, and a way to say what the user wants.

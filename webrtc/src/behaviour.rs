@@ -7,16 +7,16 @@
 mod attempts;
 mod circuits;
 mod config;
+mod direct;
 mod event;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     task::{Context, Poll, Waker},
 };
 
 use either::Either;
-use futures::{FutureExt, StreamExt};
-use futures_timer::Delay;
+use futures::StreamExt;
 use libp2p_core::{
     ConnectedPoint, Endpoint, Multiaddr,
     transport::{PortUse, TransportError},
@@ -29,14 +29,15 @@ use libp2p_swarm::{
     dial_opts::{DialOpts, PeerCondition},
     dummy,
 };
-use web_time::Instant;
+use send_wrapper::SendWrapper;
 
 use self::{
     attempts::{Attempt, Attempts, Stage},
     circuits::Circuits,
+    direct::Direct,
 };
 use crate::{
-    IceServer,
+    IceServer, RtcError, Stats,
     glare::{self, Decision},
     handler::{Command, Handler, Report},
     multiaddr,
@@ -57,10 +58,8 @@ pub struct Behaviour {
     ends: Ends,
     circuits: Circuits,
     attempts: Attempts,
-    /// The direct connections with each peer.
-    direct: BTreeMap<PeerId, glare::Connections>,
+    direct: Direct,
     actions: VecDeque<Action>,
-    timer: Option<(Instant, Delay)>,
     waker: Option<Waker>,
 }
 
@@ -72,9 +71,8 @@ impl Behaviour {
             ends,
             circuits: Circuits::default(),
             attempts: Attempts::default(),
-            direct: BTreeMap::new(),
+            direct: Direct::new(local),
             actions: VecDeque::new(),
-            timer: None,
             waker: None,
         }
     }
@@ -114,6 +112,16 @@ impl Behaviour {
     /// Whose offers are answered from now on.
     pub fn set_inbound_policy(&mut self, policy: InboundPolicy) {
         self.config.inbound = policy;
+    }
+
+    /// What the browser counts of a direct connection; `None` if there is no such connection.
+    #[must_use]
+    pub fn stats(
+        &self,
+        connection: ConnectionId,
+    ) -> Option<impl Future<Output = Result<Stats, RtcError>> + Send + 'static> {
+        let counters = self.direct.counters(connection)?;
+        Some(SendWrapper::new(counters.read()))
     }
 
     fn act(&mut self, action: Action) {
@@ -238,7 +246,7 @@ impl Behaviour {
                 }
             }
             Report::Connected { attempt, connection } => {
-                let Some(Attempt { role, reply, .. }) = self.attempts.set_connected(attempt) else {
+                let Some((role, reply)) = self.attempts.set_connected(attempt, connection.counters()) else {
                     return;
                 };
                 let delivered = match (role, reply) {
@@ -298,11 +306,10 @@ impl Behaviour {
                 ConnectedPoint::Dialer { .. } => Role::Initiator,
                 ConnectedPoint::Listener { .. } => Role::Recipient,
             };
-            let local = self.local;
-            let direct = self.direct.entry(peer);
-            let direct = direct.or_insert_with(|| glare::Connections::new(local, peer));
-            direct.handle_established(connection, role, Instant::now());
-            if let Some(attempt) = self.attempts.take_connected(peer, role) {
+            let handed = self.attempts.take_connected(peer, role);
+            let (attempt, counters) = handed.map_or((None, None), |(attempt, counters)| (Some(attempt), counters));
+            self.direct.add(peer, connection, role, counters);
+            if let Some(attempt) = attempt {
                 self.emit(Event::Connected {
                     attempt,
                     peer,
@@ -310,7 +317,6 @@ impl Behaviour {
                     connection,
                 });
             }
-            self.close_surplus(peer);
         } else if let Some(address) = circuits::address_of(endpoint, peer) {
             self.circuits.add(peer, connection, address);
             if let Some(attempt) = self.attempts.dialing(connection) {
@@ -320,56 +326,11 @@ impl Behaviour {
     }
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
-        if let Some(direct) = self.direct.get_mut(&peer) {
-            direct.handle_closed(connection);
-            if direct.is_empty() {
-                self.direct.remove(&peer);
-            }
-        }
+        self.direct.remove(peer, connection);
         self.circuits.remove(peer, connection);
         for attempt in self.attempts.on_connection(connection) {
             self.fail(attempt, Error::Circuit("it was closed".to_owned()));
         }
-    }
-
-    fn close_surplus(&mut self, peer: PeerId) {
-        while let Some(connection) = self.direct.get_mut(&peer).and_then(glare::Connections::poll_close) {
-            self.act(ToSwarm::CloseConnection {
-                peer_id: peer,
-                connection: CloseConnection::One(connection),
-            });
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        let peers: Vec<PeerId> = self.direct.keys().copied().collect();
-        for peer in peers {
-            if let Some(direct) = self.direct.get_mut(&peer) {
-                direct.handle_timeout(now);
-            }
-            self.close_surplus(peer);
-        }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(due) = self.direct.values().filter_map(glare::Connections::poll_timeout).min() else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let now = Instant::now();
-        if due > now {
-            let timer = match &mut self.timer {
-                Some(timer) if timer.0 == due => timer,
-                timer => timer.insert((due, Delay::new(due - now))),
-            };
-            if timer.1.poll_unpin(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // The timer and the clock may differ by a little.
-            self.timer = None;
-        }
-        self.handle_timeout(now.max(due));
-        Poll::Ready(())
     }
 }
 
@@ -466,8 +427,9 @@ impl NetworkBehaviour for Behaviour {
                 self.give_up(attempt, Cancellation::Unwanted);
                 continue;
             }
-            if self.poll_timer(cx).is_ready() {
-                continue;
+            if let Poll::Ready((peer_id, connection)) = self.direct.poll_surplus(cx) {
+                let connection = CloseConnection::One(connection);
+                return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
             }
             self.waker = Some(cx.waker().clone());
             return Poll::Pending;

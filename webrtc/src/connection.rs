@@ -19,7 +19,7 @@ use send_wrapper::SendWrapper;
 
 use self::link::Link;
 use crate::{
-    rtc::{ConnectionState, RtcError, STREAM_LABEL},
+    rtc::{ConnectionState, Counters, RtcError, STREAM_LABEL},
     stream::{self, Stream},
 };
 
@@ -71,6 +71,13 @@ impl Connection {
                 closing: None,
             }),
         }
+    }
+}
+
+impl Connection {
+    /// What the browser counts of it.
+    pub(crate) fn counters(&self) -> SendWrapper<Counters> {
+        SendWrapper::new(self.inner.link.rtc().counters())
     }
 }
 

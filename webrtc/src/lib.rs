@@ -25,6 +25,7 @@ mod handler;
 pub mod multiaddr;
 mod rtc;
 pub mod signaling;
+mod stats;
 mod stream;
 mod transport;
 
@@ -32,6 +33,7 @@ pub use behaviour::{AttemptId, Behaviour, Config, Error, Event, InboundPolicy, M
 pub use connection::{Connection, ConnectionError};
 pub use rtc::{IceServer, RtcError};
 pub use signaling::{Phase, Role};
+pub use stats::{Candidate, CandidateKind, Stats};
 pub use stream::Stream;
 pub use transport::Transport;
 

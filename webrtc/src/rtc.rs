@@ -9,9 +9,9 @@ mod browser;
 mod unsupported;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use browser::{Channel, Connection, RawChannel};
+pub(crate) use browser::{Channel, Connection, Counters, RawChannel};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use unsupported::{Channel, Connection, RawChannel};
+pub(crate) use unsupported::{Channel, Connection, Counters, RawChannel};
 
 use bytes::Bytes;
 

@@ -28,7 +28,7 @@ use super::{
     behaviour::Behaviour,
     clock::{Clock, LONGEST_WAIT},
     failure,
-    handle::Request,
+    handle::{Request, StatsFuture},
     queue::EventSender,
 };
 use crate::{
@@ -229,10 +229,20 @@ impl EventLoop {
             Request::Say { room, text, reply } => {
                 let _ = reply.send(self.engine.say(&room, &text, now));
             }
+            Request::Stats { peer, reply } => {
+                let _ = reply.send(self.stats(peer));
+            }
             Request::View { reply } => {
                 let _ = reply.send(self.view.clone());
             }
         }
+    }
+
+    fn stats(&mut self, peer: PeerId) -> Option<StatsFuture> {
+        let (connection, _) = self.engine.dialer().best(peer)?;
+        let webrtc = self.swarm.behaviour_mut().webrtc.as_mut()?;
+        let counted = webrtc.stats(connection)?;
+        Some(counted.map(Result::ok).boxed())
     }
 
     fn on_command(&mut self, command: Command, now: Now) {

@@ -3,6 +3,7 @@
 use futures::{
     SinkExt,
     channel::{mpsc, oneshot},
+    future::BoxFuture,
 };
 use libp2p::{PeerId, Stream, StreamProtocol};
 
@@ -11,9 +12,13 @@ use crate::{
     behaviours::{AcceptError, IncomingStreams, OpenError},
     chat::{RoomName, SayError},
     dial::{DialFailure, Route},
+    direct::Stats,
     now::Now,
     view::View,
 };
+
+/// Resolves to `None` if the browser does not count.
+pub(super) type StatsFuture = BoxFuture<'static, Option<Stats>>;
 
 /// The node has shut down: nothing can be asked of it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +61,10 @@ pub(super) enum Request {
         room: RoomName,
         text: String,
         reply: oneshot::Sender<Result<String, SayError>>,
+    },
+    Stats {
+        peer: PeerId,
+        reply: oneshot::Sender<Option<StatsFuture>>,
     },
     View {
         reply: oneshot::Sender<View>,
@@ -105,6 +114,16 @@ impl Node {
         let request = Request::Open { peer, protocol, reply };
         self.request(request).await.map_err(|Stopped| OpenError::Stopped)?;
         answer.await.map_err(|_| OpenError::Stopped)?.await
+    }
+
+    /// What the browser counts of the direct connection to a peer; `None` if the best connection to it is of another kind.
+    pub async fn stats(&self, peer: PeerId) -> Result<Option<Stats>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Stats { peer, reply }).await?;
+        Ok(match answer.await.map_err(|_| Stopped)? {
+            Some(counted) => counted.await,
+            None => None,
+        })
     }
 
     /// Accepts streams of this protocol from now on, for as long as the result lives.

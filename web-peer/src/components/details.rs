@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use peerway_core::view::{RelayRow, RelayState};
 
-use super::session;
+use super::{diagnostics::Diagnostics, session};
 use crate::{session::IdentityOrigin, words};
 
 /// The page's foot.
@@ -35,6 +35,7 @@ pub(crate) fn Details() -> impl IntoView {
                     <dt>"Version"</dt>
                     <dd>{env!("CARGO_PKG_VERSION")}</dd>
                 </dl>
+                <Diagnostics />
             </details>
         </footer>
     }

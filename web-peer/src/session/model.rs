@@ -40,6 +40,8 @@ pub(crate) struct Model {
     pub(crate) unsent: RwSignal<BTreeMap<String, Unsent>>,
     /// A line that the node refused to say: its text, and why, in words.
     pub(crate) refused_line: RwSignal<Option<(String, String)>>,
+    /// What is going on underneath, once the user asked for it.
+    pub(crate) diagnosis: RwSignal<Option<String>>,
     /// What the user should know, the oldest first.
     pub(crate) notices: RwSignal<Vec<Notice>>,
 }
@@ -147,6 +149,7 @@ impl Model {
             dropped_lines: RwSignal::new(0),
             unsent: RwSignal::new(BTreeMap::new()),
             refused_line: RwSignal::new(None),
+            diagnosis: RwSignal::new(None),
             notices: RwSignal::new(Vec::new()),
         };
         match room {

@@ -1,6 +1,6 @@
 //! The session's one task: whatever happens, at the node, to the page, or by the user, is dealt with here in turn.
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -21,6 +21,7 @@ use wasm_bindgen_futures::spawn_local;
 use super::{
     Intent, Model, NoticeKind,
     clock::{self, Skew},
+    diagnosis,
     identity::{self, IdentityOrigin},
     lifecycle::{self, Happening},
     model::RelayStanding,
@@ -296,7 +297,20 @@ impl Pump {
                 let reach = Reach::PreferDirect;
                 self.tell(Command::Connect { peer, reach }).await
             }
+            Intent::Diagnose => self.diagnose().await,
         }
+    }
+
+    async fn diagnose(&mut self) -> Flow {
+        let mut stats = BTreeMap::new();
+        for peer in self.view.peers.keys() {
+            match self.node.stats(*peer).await {
+                Ok(of_peer) => stats.extend(of_peer.map(|of_peer| (*peer, of_peer))),
+                Err(Stopped) => return self.on_stopped(),
+            }
+        }
+        self.model.diagnosis.set(Some(diagnosis::report(&self.view, &stats)));
+        Flow::On
     }
 
     /// Leaves the room we are in for another.

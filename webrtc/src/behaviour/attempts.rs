@@ -11,10 +11,12 @@ use std::{
 use futures::channel::oneshot;
 use libp2p_identity::PeerId;
 use libp2p_swarm::ConnectionId;
+use send_wrapper::SendWrapper;
 
 use super::Error;
 use crate::{
     Connection,
+    rtc::Counters,
     signaling::{Phase, Role},
 };
 
@@ -39,6 +41,8 @@ pub(super) struct Attempt {
     pub(super) reply: Option<Reply>,
     /// The swarm's dial of the whole, if we began it.
     dial: Option<ConnectionId>,
+    /// Of the connection that was handed over.
+    counters: Option<SendWrapper<Counters>>,
 }
 
 /// Who has to act next.
@@ -79,6 +83,7 @@ impl Attempts {
             stage,
             reply: None,
             dial: None,
+            counters: None,
         };
         self.attempts.insert(id, attempt);
         id
@@ -156,22 +161,28 @@ impl Attempts {
         (before != phase).then_some((attempt.peer, attempt.role))
     }
 
-    /// The session is through; the result has no bookkeeping of its own, and the reply of the attempt.
-    pub(super) fn set_connected(&mut self, id: AttemptId) -> Option<Attempt> {
+    /// The session is through; who began it, and who waits.
+    pub(super) fn set_connected(
+        &mut self,
+        id: AttemptId,
+        counters: SendWrapper<Counters>,
+    ) -> Option<(Role, Option<Reply>)> {
         let attempt = self.attempts.get_mut(&id)?;
         attempt.stage = Stage::Connected;
         attempt.phase = Phase::Connected;
-        Some(Attempt {
-            reply: attempt.reply.take(),
-            ..*attempt
-        })
+        attempt.counters = Some(counters);
+        Some((attempt.role, attempt.reply.take()))
     }
 
     /// The swarm established what it was handed.
-    pub(super) fn take_connected(&mut self, peer: PeerId, role: Role) -> Option<AttemptId> {
+    pub(super) fn take_connected(
+        &mut self,
+        peer: PeerId,
+        role: Role,
+    ) -> Option<(AttemptId, Option<SendWrapper<Counters>>)> {
         let (id, _) = self.find(|attempt| attempt.is(peer, role) && attempt.stage == Stage::Connected)?;
-        self.attempts.remove(&id);
-        Some(id)
+        let attempt = self.attempts.remove(&id)?;
+        Some((id, attempt.counters))
     }
 
     /// An attempt whose dial the swarm has given up.

@@ -16,6 +16,8 @@ use web_sys::{
     RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
+use crate::{Stats, stats};
+
 use super::{ChannelEvents, ChannelState, ConnectionEvents, ConnectionState, Description, IceServer, RtcError};
 
 /// One `RTCPeerConnection`. Dropping it closes it.
@@ -142,8 +144,37 @@ impl Connection {
         Ok(RawChannel(channel.unchecked_into()))
     }
 
+    /// What the browser counts; see [`crate::Stats`].
+    pub(crate) fn counters(&self) -> Counters {
+        Counters(self.inner.clone())
+    }
+
     pub(crate) fn close(&self) {
         self.inner.close();
+    }
+}
+
+/// The counters of a connection; holds the browser's object, so it must go when the connection does.
+pub(crate) struct Counters(RtcPeerConnection);
+
+impl Counters {
+    pub(crate) fn read(&self) -> impl Future<Output = Result<Stats, RtcError>> + 'static {
+        const OPERATION: &str = "count";
+        let promise = self.0.get_stats();
+        async {
+            let report = settled(promise, OPERATION).await?;
+            let entries = js_sys::try_iter(&report).map_err(|error| refused(OPERATION, &error))?;
+            let json: Vec<String> = entries
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| {
+                    // A pair of the entry's id and the entry.
+                    let entry = Reflect::get_u32(&entry.ok()?, 1).ok()?;
+                    JSON::stringify(&entry).ok().map(String::from)
+                })
+                .collect();
+            Ok(stats::read(json.iter().map(String::as_str)))
+        }
     }
 }
 
