@@ -116,15 +116,17 @@ impl Exchange {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeEvent> {
         loop {
-            while let Some(action) = self.session.poll_action() {
-                if let Some(event) = self.act(action) {
-                    return Poll::Ready(event);
-                }
-            }
+            // First: what is done next may end it, and then this is where it ended.
             let phase = self.session.phase();
             if self.told != Some(phase) {
                 self.told = Some(phase);
                 return Poll::Ready(ExchangeEvent::Phase(phase));
+            }
+            if let Some(action) = self.session.poll_action() {
+                match self.act(action) {
+                    Some(event) => return Poll::Ready(event),
+                    None => continue,
+                }
             }
             match &mut self.ending {
                 Ending::NotYet => {}
