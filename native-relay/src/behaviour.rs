@@ -18,7 +18,7 @@ use peerway_core::{
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
 };
 
-use crate::{limits, rooms};
+use crate::{limits, relay_guard::RelayGuard, rooms};
 
 /// How wide a mesh the relay keeps: every peer it can have. With gossipsub's 12 the 13th page of a relay would be off
 /// its mesh and miss most of what it forwards.
@@ -39,7 +39,7 @@ pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTop
 pub(crate) struct Behaviour {
     // First: it refuses a connection before anything else spends something on it.
     limits: connection_limits::Behaviour,
-    relay: relay::Behaviour,
+    relay: RelayGuard,
     pub(crate) snapshots: Snapshots,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -52,7 +52,7 @@ impl Behaviour {
         let local = keys.public().to_peer_id();
         Self {
             limits: connection_limits::Behaviour::new(limits::connections()),
-            relay: relay::Behaviour::new(local, limits::relay(gate)),
+            relay: RelayGuard::new(relay::Behaviour::new(local, limits::relay(gate))),
             snapshots: snapshots(ProtocolSupport::Inbound),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())
