@@ -18,15 +18,21 @@ use peerway_core::{
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
 };
 
-use crate::{limits, rooms};
+use crate::{limits, relay_guard::RelayGuard, rooms};
 
 /// How wide a mesh the relay keeps: every peer it can have. With gossipsub's 12 the 13th page of a relay would be off
 /// its mesh and miss most of what it forwards.
 const MESH: usize = 5_000;
 /// Messages that wait for one slow peer. Beyond it, they are dropped for that peer.
 const QUEUED_MESSAGES_PER_PEER: usize = 512;
-/// The largest gossip message: an announcement of a stock js-libp2p peer has 3 KB, ours at most 2.
-const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// The largest gossip frame that is read: what stock rust-libp2p peers pass on, and as much again as gossipsub may read
+/// beyond a frame and then counts as a part of it. One that is larger makes the relay deaf to its sender while the
+/// connection lives, because yamux does not tell the sender that its stream was dropped. Many connections may each hold
+/// the beginning of a frame, so this is not larger. What is *forwarded* is smaller: [`crate::discovery`] says how much.
+const MAX_FRAME_BYTES: usize = (64 + 8) * 1024;
+/// The part of a frame that may be other than messages. A hello names up to [`MAX_TOPICS_PER_PEER`] rooms, of which each
+/// takes 53 bytes.
+const MAX_CONTROL_BYTES: usize = 64 * 1024;
 /// Topics that one peer may have, and may name in one hello. (Stock rust-libp2p peers ignore a hello of more than 100
 /// topics whole: a relay that follows more rooms than that says so in a message that such peers do not understand.)
 const MAX_TOPICS_PER_PEER: usize = 1_024;
@@ -39,7 +45,7 @@ pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTop
 pub(crate) struct Behaviour {
     // First: it refuses a connection before anything else spends something on it.
     limits: connection_limits::Behaviour,
-    relay: relay::Behaviour,
+    relay: RelayGuard,
     pub(crate) snapshots: Snapshots,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -52,7 +58,7 @@ impl Behaviour {
         let local = keys.public().to_peer_id();
         Self {
             limits: connection_limits::Behaviour::new(limits::connections()),
-            relay: relay::Behaviour::new(local, limits::relay(gate)),
+            relay: RelayGuard::new(relay::Behaviour::new(local, limits::relay(gate))),
             snapshots: snapshots(ProtocolSupport::Inbound),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())
@@ -79,7 +85,8 @@ fn gossip(keys: &Keypair) -> Gossip {
         .flood_publish(true)
         .validate_messages()
         .validation_mode(gossipsub::ValidationMode::Strict)
-        .max_transmit_size(MAX_MESSAGE_BYTES)
+        .max_transmit_size(MAX_FRAME_BYTES)
+        .max_control_message_size(MAX_CONTROL_BYTES)
         .message_id_fn(message_id)
         .build()
         .expect("the parameters are constants in the order that gossipsub wants");

@@ -28,6 +28,7 @@ mod limits;
 mod listeners;
 mod pace;
 mod relay;
+mod relay_guard;
 mod rooms;
 mod stun;
 
@@ -41,6 +42,7 @@ pub use self::{
     identity::IdentityError,
     listeners::{Endpoint, EndpointError},
     relay::{Relay, StartError},
+    relay_guard::RelayGuard,
 };
 
 /// Where a relay is in its life.

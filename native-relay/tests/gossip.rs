@@ -117,7 +117,11 @@ async fn when_announcements_are_hostile_nobody_hears_them_and_the_honest_one_is_
         "[".repeat(7_000).into_bytes(),
         vec![b' '; 10_000],
         Vec::new(),
-    ] {
+    ]
+    .into_iter()
+    // The largest that stock peers pass on.
+    .chain((0..3).map(|_| vec![b' '; 65_000]))
+    {
         liar.publish(DISCOVERY_TOPIC, hostile).unwrap();
     }
     let honest = liar.announcement();
@@ -166,6 +170,27 @@ async fn when_two_peers_share_a_room_the_relay_carries_it_and_when_one_is_alone_
         () = a.until("never", |_| None) => unreachable!("it only serves"),
     };
     assert_eq!(heard, (a_id, b"hello".to_vec()));
+}
+
+#[tokio::test]
+async fn when_a_peer_has_as_many_rooms_as_it_may_its_greeting_is_understood() {
+    let relay = TestRelay::start().await;
+    let address = relay.address("tcp");
+    let rooms: Vec<String> = (1..1_024).map(|n| format!("peerway/room/1/{n:032x}")).collect();
+    let mut topics: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    topics.push(DISCOVERY_TOPIC);
+    let (mut collector, mut newcomer) = (Peer::new(), Peer::new());
+    collector.join(&address, &topics).await;
+    newcomer.join(&address, &[DISCOVERY_TOPIC]).await;
+
+    let newcomer_id = newcomer.id();
+    let announcement = newcomer.announcement();
+    newcomer.publish(DISCOVERY_TOPIC, announcement.clone()).unwrap();
+    let heard = tokio::select! {
+        heard = collector.hear() => heard,
+        () = newcomer.until("never", |_| None) => unreachable!("it only serves"),
+    };
+    assert_eq!(heard, (newcomer_id, announcement));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Reservations that are renewed, and one that is renewed too late: when it ends.
 //!
-//! Our relay grants an hour. Here libp2p's behaviour runs with limits as ours and a lifetime of seconds.
+//! Our relay grants an hour. Here its part that grants, and libp2p's beneath it, run with a lifetime of seconds.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::try_join_all};
 use libp2p::{
@@ -20,6 +20,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
+use native_relay::RelayGuard;
 use peerway_core::behaviours::Streams;
 use support::{PATIENCE, Peer, PeerBehaviourEvent};
 use tokio::{task::JoinHandle, time::timeout};
@@ -29,12 +30,14 @@ const HOP: StreamProtocol = StreamProtocol::new("/libp2p/circuit/relay/0.2.0/hop
 /// A request for a reservation: its length, then field 1 (`type`) with the value `RESERVE`.
 const RESERVE: [u8; 3] = [2, 8, 0];
 
+/// How long a reservation lasts here. Its end is told in whole seconds, and clients renew at three quarters of it.
+const LIFETIME: Duration = Duration::from_secs(2);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_many_renew_again_and_again_all_keep_their_reservations() {
     const CLIENTS: usize = 20;
     const RENEWALS: u32 = 6;
-    // The end is told in whole seconds: with one there would be nothing left of some reservations.
-    let (relay, address) = listening_relay(config(Duration::from_secs(2))).await;
+    let (relay, address) = listening_relay(guarded(config())).await;
     let relay = serve(relay);
     let clients = (0..CLIENTS).map(|_| {
         let address = address.clone().with(Protocol::P2pCircuit);
@@ -61,49 +64,134 @@ async fn when_many_renew_again_and_again_all_keep_their_reservations() {
     relay.abort();
 }
 
-/// Pins a defect of libp2p-relay 0.22: while a renewal is on its way from the connection's task to the behaviour and
-/// back, the old reservation ends, the behaviour forgets the connection, and takes for impossible what comes next.
-/// Whoever asks again at the right moment ends the relay; here a rate limiter that thinks for long makes every moment
-/// right. When this test fails, libp2p has mended it.
+/// Pins a defect of libp2p-relay 0.22, which [`RelayGuard`] is for: while a renewal is on its way from the connection's
+/// task to the behaviour and back, the old reservation ends, the behaviour forgets the connection, and takes for
+/// impossible what comes next. When this test fails, libp2p has mended it, and the guard can go.
 #[tokio::test]
 #[should_panic(expected = "valid connection")]
 async fn when_a_reservation_ends_while_it_is_renewed_libp2ps_relay_panics() {
-    const LIFETIME: Duration = Duration::from_secs(1);
+    let limits = slow_to_renew(1);
+    let (relay, address) = listening_relay(|local| relay::Behaviour::new(local, limits)).await;
+    renew_too_late(relay, &address).await;
+}
+
+#[tokio::test]
+async fn when_a_reservation_ends_while_it_is_renewed_our_relay_grants_it_anew() {
+    let (relay, address) = listening_relay(guarded(slow_to_renew(2))).await;
+    let said = renew_too_late(relay, &address).await;
+    assert_eq!(said, ["accepted", "timed out", "accepted", "timed out", "accepted"]);
+}
+
+#[tokio::test]
+async fn when_a_reservation_ended_while_it_was_renewed_circuits_reach_its_holder() {
+    let (mut relay, address) = listening_relay(guarded(slow_to_renew(1))).await;
+    let circuit = address.with(Protocol::P2pCircuit);
+    let mut host = Peer::new();
+    host.swarm.listen_on(circuit.clone()).unwrap();
+    let mut said = Vec::new();
+    while said != ["accepted", "timed out", "accepted"] {
+        tokio::select! {
+            event = relay.select_next_some() => said.extend(of_reservations(&event)),
+            () = host.until("never", |_| None) => unreachable!("it only serves"),
+        }
+    }
+
+    let mut guest = Peer::new();
+    let host_id = host.id();
+    guest.swarm.dial(circuit.with(Protocol::P2p(host_id))).unwrap();
+    let meet = async {
+        let connected = guest.until("the circuit is up", |event| match event {
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } if peer_id == host_id => Some(endpoint),
+            SwarmEvent::OutgoingConnectionError { error, .. } => panic!("no circuit: {error}"),
+            _ => None,
+        });
+        tokio::select! {
+            endpoint = connected => endpoint,
+            () = host.until("never", |_| None) => unreachable!("it only serves"),
+        }
+    };
+    let endpoint = drive(&mut relay, meet).await;
+    assert!(endpoint.is_relayed());
+}
+
+/// A client asks for a reservation, and again and again so late that the one before ends meanwhile. What the relay says
+/// of it. All on one thread, so that nothing goes on while the relay thinks; if anything panics it is the relay.
+async fn renew_too_late<B>(mut relay: Swarm<B>, address: &Multiaddr) -> Vec<&'static str>
+where
+    B: NetworkBehaviour<ToSwarm = relay::Event>,
+{
+    let address = address.clone();
+    let mut client = tokio::spawn(async move {
+        let (mut swarm, relay) = connect(&address).await;
+        for _ in 0..3 {
+            reserve(&mut swarm, relay).await;
+        }
+    });
+    let mut said = Vec::new();
+    let done = async {
+        let mut answered = false;
+        // The client may hear of the last one before we do.
+        while !answered || said.last() != Some(&"accepted") {
+            tokio::select! {
+                ended = &mut client, if !answered => {
+                    ended.unwrap();
+                    answered = true;
+                }
+                event = relay.select_next_some() => said.extend(of_reservations(&event)),
+            }
+        }
+    };
+    timeout(PATIENCE, done).await.unwrap();
+    said
+}
+
+/// What an event says about reservations.
+fn of_reservations(event: &SwarmEvent<relay::Event>) -> Option<&'static str> {
+    match event {
+        SwarmEvent::Behaviour(event) => match event {
+            relay::Event::ReservationReqAccepted { .. } => Some("accepted"),
+            relay::Event::ReservationReqDenied { .. } => Some("denied"),
+            relay::Event::ReservationTimedOut { .. } => Some("timed out"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// With a rate limiter that thinks about the first `slow` renewals for as long as a reservation lasts: whenever they
+/// come, they come too late.
+fn slow_to_renew(slow: u32) -> relay::Config {
     let mut asked = 0;
     let think = move |_: PeerId, _: &Multiaddr, _: web_time::Instant| {
         asked += 1;
-        if asked > 1 {
+        if (2..=slow + 1).contains(&asked) {
             std::thread::sleep(LIFETIME);
         }
         true
     };
-    let limits = relay::Config {
+    relay::Config {
         reservation_rate_limiters: vec![Box::new(think)],
-        ..config(LIFETIME)
-    };
-    let (mut relay, address) = listening_relay(limits).await;
-    // On this one thread, so that nothing goes on while the limiter thinks; the panic is the relay's, not the client's.
-    let client = tokio::spawn(async move {
-        let (mut swarm, relay) = connect(&address).await;
-        reserve(&mut swarm, relay).await;
-        reserve(&mut swarm, relay).await;
-    });
-    drive(&mut relay, client).await.unwrap();
+        ..config()
+    }
+}
+
+fn guarded(config: relay::Config) -> impl FnOnce(PeerId) -> RelayGuard {
+    |local| RelayGuard::new(relay::Behaviour::new(local, config))
 }
 
 /// Limits as ours: none that could be met here.
-fn config(lifetime: Duration) -> relay::Config {
+fn config() -> relay::Config {
     relay::Config {
         max_reservations: usize::MAX,
-        reservation_duration: lifetime,
+        reservation_duration: LIFETIME,
         reservation_rate_limiters: Vec::new(),
         ..relay::Config::default()
     }
 }
 
-/// A relay on loopback that is nothing but libp2p's behaviour.
-async fn listening_relay(config: relay::Config) -> (Swarm<relay::Behaviour>, Multiaddr) {
-    let mut swarm = swarm(|local| relay::Behaviour::new(local, config));
+/// A relay on loopback that is nothing but this behaviour.
+async fn listening_relay<B: NetworkBehaviour>(behaviour: impl FnOnce(PeerId) -> B) -> (Swarm<B>, Multiaddr) {
+    let mut swarm = swarm(behaviour);
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
     let address = loop {
         if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
@@ -115,7 +203,7 @@ async fn listening_relay(config: relay::Config) -> (Swarm<relay::Behaviour>, Mul
     (swarm, address)
 }
 
-fn serve(mut relay: Swarm<relay::Behaviour>) -> JoinHandle<()> {
+fn serve(mut relay: Swarm<RelayGuard>) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             relay.select_next_some().await;
@@ -149,7 +237,7 @@ async fn reserve(swarm: &mut Swarm<Streams>, relay: PeerId) {
 
 /// Runs a swarm until something else is done.
 async fn drive<B: NetworkBehaviour, T>(swarm: &mut Swarm<B>, until: impl Future<Output = T>) -> T {
-    let mut until = std::pin::pin!(until);
+    let mut until = pin!(until);
     let done = async {
         loop {
             tokio::select! {

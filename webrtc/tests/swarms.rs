@@ -60,49 +60,39 @@ async fn when_there_is_no_webrtc_the_dial_fails_with_the_reason_and_the_circuit_
     let (bob, address) = (lab.bob_id(), lab.address_of_bob());
     lab.alice.swarm_dial(&address);
 
-    let mut phases = Vec::new();
-    let (role, phase, error) = lab
-        .until("alice's attempt fails", |event| match event {
+    let (mut phases, mut ended, mut reason, mut answered) = (Vec::new(), None, None, None);
+    lab.until("both sides know that it failed", |event| {
+        match event {
             Happened::Alice(SwarmEvent::Behaviour(PeerEvent::Webrtc(event))) => match event {
-                Event::Phase { phase, .. } => {
-                    phases.push(phase);
-                    None
-                }
+                Event::Phase { phase, .. } => phases.push(phase),
                 Event::Failed {
-                    peer,
-                    role,
-                    phase,
-                    error,
-                    ..
-                } if peer == bob => Some((role, phase, error)),
+                    role, phase, error, ..
+                } => ended = Some((role, phase, error)),
                 other => panic!("{other:?}"),
             },
-            _ => None,
-        })
-        .await;
-    assert_eq!(phases, [Phase::Circuit, Phase::Signaling, Phase::Offer]);
-    assert_eq!((role, phase), (Role::Initiator, Phase::Offer));
-    let step = BrowserStep::CreateConnection;
-    assert!(
-        matches!(&error, Error::Session(SessionError::Browser { step: s, .. }) if *s == step),
-        "{error:?}"
-    );
-
-    let reason = lab
-        .until("the dial fails", |event| match event {
-            Happened::Alice(SwarmEvent::OutgoingConnectionError { error, .. }) => Some(format!("{error:?}")),
-            _ => None,
-        })
-        .await;
-    assert!(reason.contains("WebRTC is not available here"), "{reason}");
-    lab.until("bob's part ends too", |event| match event {
-        Happened::Bob(SwarmEvent::Behaviour(PeerEvent::Webrtc(Event::Failed { role, .. }))) => {
-            assert_eq!(role, Role::Recipient);
-            Some(())
+            Happened::Alice(SwarmEvent::OutgoingConnectionError { error, .. }) => reason = Some(format!("{error:?}")),
+            Happened::Bob(SwarmEvent::Behaviour(PeerEvent::Webrtc(Event::Failed { role, .. }))) => answered = Some(role),
+            _ => {}
         }
-        _ => None,
+        (ended.is_some() && reason.is_some() && answered.is_some()).then_some(())
     })
     .await;
+    assert_eq!(phases, [Phase::Circuit, Phase::Signaling, Phase::Offer]);
+    let (role, phase, error) = ended.unwrap();
+    assert_eq!((role, phase), (Role::Initiator, Phase::Offer));
+    let no_connection = |error: &Error| {
+        matches!(
+            error,
+            Error::Session(SessionError::Browser {
+                step: BrowserStep::CreateConnection,
+                ..
+            })
+        )
+    };
+    assert!(no_connection(&error), "{error:?}");
+    let reason = reason.unwrap();
+    assert!(reason.contains("WebRTC is not available here"), "{reason}");
+    assert_eq!(answered, Some(Role::Recipient));
     assert!(lab.alice.is_connected(&bob), "the circuit is still there");
 }
 
