@@ -92,6 +92,12 @@ impl Engine {
         self.settle(now);
     }
 
+    /// The other side tried to connect to us directly, and that failed.
+    pub fn handle_offer_failed(&mut self, peer: PeerId, reason: DialFailure, now: Now) {
+        self.report(Event::OfferFailed { peer, reason });
+        self.settle(now);
+    }
+
     /// A connection's ping ended.
     pub fn handle_ping(&mut self, peer: PeerId, connection: ConnectionId, ping: Ping, now: Now) {
         match ping {
