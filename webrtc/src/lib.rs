@@ -6,7 +6,76 @@
 //!   (<https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md>).
 //!
 //! What decides (the signalling, a stream's states) is free of I/O and compiles everywhere; one module knows the
-//! browser.
+//! browser. Natively there is no WebRTC yet: the same programme builds, and every attempt fails with
+//! [`RtcError::Unsupported`] as its reason.
+//!
+//! # A swarm that connects directly
+//!
+//! ```
+//! use libp2p::{
+//!     Multiaddr, PeerId, Swarm, Transport as _,
+//!     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+//!     identity::Keypair,
+//!     noise, relay,
+//!     swarm::{self, Executor, NetworkBehaviour, SwarmEvent},
+//!     yamux,
+//! };
+//!
+//! #[derive(NetworkBehaviour)]
+//! struct Behaviour {
+//!     relay: relay::client::Behaviour,
+//!     webrtc: peerway_webrtc::Behaviour,
+//! }
+//!
+//! /// `websocket` reaches the relay; `executor` is the page's (`wasm_bindgen_futures::spawn_local`).
+//! fn build(
+//!     key: &Keypair,
+//!     websocket: Boxed<(PeerId, StreamMuxerBox)>,
+//!     executor: impl Executor + Send + 'static,
+//! ) -> Result<Swarm<Behaviour>, noise::Error> {
+//!     let local = PeerId::from(key.public());
+//!     let (circuits, relay) = relay::client::new(local);
+//!     let mut config = peerway_webrtc::Config::default();
+//!     config.ice_servers = vec![peerway_webrtc::IceServer::new("stun:relay.example:3478")];
+//!     let (webrtc, webrtc_behaviour) = peerway_webrtc::new(local, config);
+//!
+//!     let circuits = circuits
+//!         .upgrade(Version::V1Lazy)
+//!         .authenticate(noise::Config::new(key)?)
+//!         .multiplex(yamux::Config::default());
+//!     let transport = webrtc
+//!         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+//!         // The order matters: the relay's transport takes every address with `/p2p-circuit` for its own.
+//!         .or_transport(circuits)
+//!         .map(|either, _| either.into_inner())
+//!         .or_transport(websocket)
+//!         .map(|either, _| either.into_inner())
+//!         .boxed();
+//!     let behaviour = Behaviour { relay, webrtc: webrtc_behaviour };
+//!     Ok(Swarm::new(transport, behaviour, local, swarm::Config::with_executor(executor)))
+//! }
+//!
+//! /// Dials somebody whose address another channel told: `<relay>/p2p-circuit/webrtc/p2p/<peer>`.
+//! fn reach(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<(), swarm::DialError> {
+//!     swarm.dial(address)
+//! }
+//!
+//! /// What came of it.
+//! fn on_event(event: &SwarmEvent<BehaviourEvent>) -> Option<String> {
+//!     match event {
+//!         SwarmEvent::Behaviour(BehaviourEvent::Webrtc(event)) => Some(match event {
+//!             peerway_webrtc::Event::Phase { peer, phase, .. } => format!("{peer}: {phase}"),
+//!             peerway_webrtc::Event::Connected { peer, .. } => format!("{peer}: connected directly"),
+//!             peerway_webrtc::Event::Failed { peer, error, .. } => format!("{peer}: still relayed, {error}"),
+//!             _ => return None,
+//!         }),
+//!         _ => None,
+//!     }
+//! }
+//! ```
+//!
+//! After `listen_on("<relay>/p2p-circuit")` the swarm has a circuit address; it is advertised with `/webrtc` too, as an
+//! external address, for as long as the circuit address is confirmed.
 #![warn(missing_docs)]
 #![cfg_attr(
     not(target_family = "wasm"),

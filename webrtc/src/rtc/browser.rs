@@ -23,6 +23,7 @@ use super::{ChannelEvents, ChannelState, ConnectionEvents, ConnectionState, Desc
 /// One `RTCPeerConnection`. Dropping it closes it.
 pub(crate) struct Connection {
     inner: RtcPeerConnection,
+    _on_transport: Closure<dyn FnMut(Event)>,
     _on_state: Closure<dyn FnMut(Event)>,
     _on_candidate: Closure<dyn FnMut(RtcPeerConnectionIceEvent)>,
     _on_channel: Closure<dyn FnMut(RtcDataChannelEvent)>,
@@ -37,9 +38,22 @@ impl Connection {
         let inner = RtcPeerConnection::new_with_configuration(&configuration(servers))
             .map_err(|error| refused("make a connection", &error))?;
 
-        let on_state = Closure::new({
+        let on_transport = Closure::new({
             let (events, inner) = (events.clone(), inner.clone());
             move |_: Event| {
+                if let Some(events) = events.upgrade()
+                    && is_shut(&inner)
+                {
+                    events.on_state(ConnectionState::Closed);
+                }
+            }
+        });
+        let on_state = Closure::new({
+            let (events, inner) = (events.clone(), inner.clone());
+            let on_transport: JsValue = on_transport.as_ref().clone();
+            move |_: Event| {
+                // It is there once the descriptions are exchanged.
+                set_on_transport(&inner, &on_transport);
                 if let Some(events) = events.upgrade() {
                     events.on_state(state_of(&inner));
                 }
@@ -68,6 +82,7 @@ impl Connection {
 
         Ok(Self {
             inner,
+            _on_transport: on_transport,
             _on_state: on_state,
             _on_candidate: on_candidate,
             _on_channel: on_channel,
@@ -180,6 +195,7 @@ impl Counters {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        set_on_transport(&self.inner, &JsValue::NULL);
         self.inner.set_onconnectionstatechange(None);
         self.inner.set_onicecandidate(None);
         self.inner.set_ondatachannel(None);
@@ -301,6 +317,25 @@ fn state_of(connection: &RtcPeerConnection) -> ConnectionState {
             ConnectionState::Pending
         }
     }
+}
+
+/// `RTCSctpTransport`: its end is how a browser shows that the other side closed the connection. By itself, the
+/// connection's own state says so only when checks go unanswered for a while.
+fn transport(connection: &RtcPeerConnection) -> Option<JsValue> {
+    let transport = Reflect::get(connection, &JsValue::from_str("sctp")).ok()?;
+    (!transport.is_null() && !transport.is_undefined()).then_some(transport)
+}
+
+fn set_on_transport(connection: &RtcPeerConnection, handler: &JsValue) {
+    if let Some(transport) = transport(connection) {
+        // Fails only on what is no object.
+        let _ = Reflect::set(&transport, &JsValue::from_str("onstatechange"), handler);
+    }
+}
+
+fn is_shut(connection: &RtcPeerConnection) -> bool {
+    let state = transport(connection).and_then(|transport| Reflect::get(&transport, &JsValue::from_str("state")).ok());
+    state.is_some_and(|state| state == "closed")
 }
 
 fn description(kind: Description, sdp: &str) -> RtcSessionDescriptionInit {
