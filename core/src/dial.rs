@@ -164,6 +164,8 @@ pub const FOREIGN_LINGER: Duration = Duration::from_secs(60);
 const MIN_REDIAL: Duration = Duration::from_secs(1);
 /// Everybody hears at once that a relay is back: the dials that follow are spread over this time.
 const SPREAD: Duration = Duration::from_millis(500);
+/// How long after our network changed others may still believe in connections to us that are dead: what their pings take.
+const UNNOTICED: Duration = Duration::from_secs(15);
 
 impl Default for DialConfig {
     fn default() -> Self {

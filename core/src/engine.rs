@@ -99,6 +99,7 @@ impl Engine {
 
     /// The host slept: the wall clock ran ahead of the monotonic one. Connections may be dead without a sign.
     pub fn handle_wake(&mut self, now: Now) {
+        self.liveness.handle_wake(now);
         self.discovery.handle_wake(now);
         self.dialer.handle_wake(now);
         self.reservations.handle_wake(now);

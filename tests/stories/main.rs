@@ -10,6 +10,7 @@ mod hostile;
 mod js;
 mod lifecycle;
 mod loss;
+mod nat;
 mod network;
 mod tabs;
 mod words;

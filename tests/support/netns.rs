@@ -18,6 +18,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+pub mod nat;
+
 /// Starts every namespace's name. The owner's pid follows, so that what a killed test left behind can be told apart.
 const PREFIX: &str = "peerway-lab-";
 
@@ -89,20 +91,25 @@ impl Lab {
     /// Adds a host with this address, in a network of 256.
     pub fn host(&mut self, name: &str, address: Ipv4Addr) -> anyhow::Result<Host> {
         let namespace = Namespace::create(name)?;
+        self.plug_in(&namespace, "eth0")?;
+        namespace.run("ip", &format!("addr add {address}/24 dev eth0"))?;
+        namespace.run("ip", "link set eth0 up")?;
+        let place = namespace.place();
+        self.hosts.push(namespace);
+        Ok(Host { place, address })
+    }
+
+    /// A cable from the switch to an interface of this name. The interface is down, and without an address.
+    fn plug_in(&mut self, namespace: &Namespace, interface: &str) -> anyhow::Result<()> {
         let port = format!("port{}", self.ports);
         self.ports += 1;
         let (switch, host) = (&self.switch.name, &namespace.name);
         run(
             &Place::Here,
             "ip",
-            &format!("link add eth0 netns {host} type veth peer name {port} netns {switch}"),
+            &format!("link add {interface} netns {host} type veth peer name {port} netns {switch}"),
         )?;
-        self.switch.run("ip", &format!("link set {port} master bridge up"))?;
-        namespace.run("ip", &format!("addr add {address}/24 dev eth0"))?;
-        namespace.run("ip", "link set eth0 up")?;
-        let place = namespace.place();
-        self.hosts.push(namespace);
-        Ok(Host { place, address })
+        self.switch.run("ip", &format!("link set {port} master bridge up"))
     }
 
     /// From now on every packet from or to this address vanishes on its way. Nobody is told.

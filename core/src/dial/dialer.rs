@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 mod climb;
 
 use super::{
-    AttemptId, DialAction, DialConfig, DialFailure, Disconnection, MAX_ADDRESSES, Role, Route, SPREAD,
+    AttemptId, DialAction, DialConfig, DialFailure, Disconnection, MAX_ADDRESSES, Role, Route, SPREAD, UNNOTICED,
     foreign::ForeignRelays,
     ladder::{Candidacy, Ladder, Phase, Told},
     links::{Added, Side},
@@ -46,6 +46,8 @@ pub struct Dialer {
     /// At most one per peer.
     pub(super) in_flight: BTreeMap<AttemptId, InFlight>,
     next_attempt: u64,
+    /// Until then others may take connections to us for alive that we know to be dead.
+    unnoticed_until: Duration,
     actions: VecDeque<DialAction>,
 }
 
@@ -74,6 +76,7 @@ impl Dialer {
             foreign: ForeignRelays::new(config.foreign_linger),
             in_flight: BTreeMap::new(),
             next_attempt: 0,
+            unnoticed_until: Duration::ZERO,
             actions: VecDeque::new(),
         }
     }
@@ -266,8 +269,10 @@ impl Dialer {
         self.advance(now.mono);
     }
 
-    /// The machine slept. Connections are judged by their pings, as ever; what waits begins anew.
+    /// The machine slept, or its network changed. Connections are judged by their pings, as ever; what waits begins anew,
+    /// and for a while this side dials without waiting for its turn: the others may not have noticed yet.
     pub fn handle_wake(&mut self, now: Now) {
+        self.unnoticed_until = now.mono.saturating_add(UNNOTICED);
         self.handle_nudge(now);
     }
 

@@ -220,6 +220,27 @@ fn a_connection_lost_without_goodbye_is_dialled_again_within_a_second() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn when_our_network_changed_the_higher_id_does_not_wait_for_the_lower_to_notice() {
+    let wait_after_loss = |since_wake: Duration| {
+        let mut world = World::new(1, 2, 1);
+        world.hear(0);
+        let peer = world.ids[0];
+        let circuit = world.circuit();
+        world
+            .dialer
+            .handle_connected(peer, id(1), circuit, Role::Listener, world.now);
+        world.dialer.handle_wake(world.now);
+        world.pass(since_wake);
+        world
+            .dialer
+            .handle_disconnected(peer, id(1), Disconnection::Lost, world.now);
+        world.next_dial(seconds(60)).unwrap().0
+    };
+    assert!(wait_after_loss(seconds(6)) <= seconds(1));
+    assert!(wait_after_loss(seconds(16)) >= HIGHER_WAITS, "by then the lower knows");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_peer_that_hangs_up_at_once_is_not_pestered() {
     let mut world = World::new(0, 2, 1);
     world.hear(1);

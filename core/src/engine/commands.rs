@@ -71,8 +71,18 @@ impl Engine {
     /// Try now what waits for a timer.
     pub fn nudge(&mut self, nudge: Nudge, now: Now) {
         tracing::debug!(?nudge, "looking again");
-        self.dialer.handle_nudge(now);
-        self.reservations.handle_nudge(now);
+        match nudge {
+            // Connections of the network before may be dead without a sign.
+            Nudge::Online => {
+                self.liveness.handle_wake(now);
+                self.dialer.handle_wake(now);
+                self.reservations.handle_wake(now);
+            }
+            Nudge::Visible => {
+                self.dialer.handle_nudge(now);
+                self.reservations.handle_nudge(now);
+            }
+        }
         self.settle(now);
     }
 

@@ -60,7 +60,7 @@ impl Engine {
 
     /// A connection ended.
     pub fn handle_disconnected(&mut self, peer: PeerId, connection: ConnectionId, how: Disconnection, now: Now) {
-        self.liveness.handle_disconnected(connection);
+        let how = self.liveness.handle_disconnected(connection, how);
         if let Some(relay) = self.reservations.key_of(peer) {
             self.reservations.handle_disconnected(connection, now);
             if !self.reservations.held().iter().any(|held| held.peer == peer) {
@@ -92,10 +92,19 @@ impl Engine {
         self.settle(now);
     }
 
+    /// The other side tried to connect to us directly, and that failed.
+    pub fn handle_offer_failed(&mut self, peer: PeerId, reason: DialFailure, now: Now) {
+        self.report(Event::OfferFailed { peer, reason });
+        self.settle(now);
+    }
+
     /// A connection's ping ended.
     pub fn handle_ping(&mut self, peer: PeerId, connection: ConnectionId, ping: Ping, now: Now) {
         match ping {
-            Ping::Lost => self.actions.push_back(Action::Close { connection }),
+            Ping::Lost => {
+                self.liveness.handle_silence(connection);
+                self.actions.push_back(Action::Close { connection });
+            }
             Ping::Pong(round_trip) => {
                 self.liveness.handle_alive(connection, now);
                 self.reservations.handle_alive(connection, now);

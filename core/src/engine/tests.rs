@@ -8,6 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 use super::*;
 use crate::{
     dial::{Role, Route},
+    node::Nudge,
     reservation::RelaySpec,
 };
 
@@ -100,4 +101,23 @@ fn when_no_pong_comes_the_connection_is_closed() {
     }
     let connection = ConnectionId::new_unchecked(1);
     assert!(actions(&mut engine).contains(&Action::Close { connection }));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn when_the_host_is_on_line_again_the_next_ping_decides_about_every_connection() {
+    let closed_within = |nudge: Nudge| {
+        let (mut engine, _) = connected();
+        let nudged = Now::default().after(Duration::from_secs(1));
+        engine.handle_subscribed(peer(9), protocol::DISCOVERY_TOPIC, nudged);
+        engine.nudge(nudge, nudged);
+        actions(&mut engine);
+        engine.handle_timeout(nudged.after(Duration::from_secs(6)));
+        let connection = ConnectionId::new_unchecked(1);
+        actions(&mut engine).contains(&Action::Close { connection })
+    };
+    assert!(closed_within(Nudge::Online));
+    assert!(
+        !closed_within(Nudge::Visible),
+        "a page that is shown changed no network"
+    );
 }

@@ -102,6 +102,13 @@ pub enum Event {
         /// Why.
         reason: DialFailure,
     },
+    /// A peer tried to connect to us directly, from browser to browser, and that failed.
+    OfferFailed {
+        /// Who tried.
+        peer: PeerId,
+        /// Why.
+        reason: DialFailure,
+    },
     /// The node takes part in a room now.
     RoomJoined {
         /// Which room.

@@ -30,6 +30,11 @@ pub(crate) fn of_peer(address: &Multiaddr, error: &DialError) -> DialFailure {
     }
 }
 
+/// How a direct connection that the other side began and that failed reads.
+pub(crate) fn of_offer(error: &peerway_webrtc::Error) -> DialFailure {
+    of_direct(error.to_string())
+}
+
 /// The swarm wraps the transport's error; its text is all that is left of it.
 fn of_direct(text: String) -> DialFailure {
     if text == Cancellation::Glare.to_string() {

@@ -68,10 +68,20 @@ impl View {
             Event::AttemptFailed {
                 reason: DialFailure::Superseded,
                 ..
+            }
+            | Event::OfferFailed {
+                reason: DialFailure::Superseded,
+                ..
             } => Changed::Nothing,
             Event::AttemptFailed { peer, reason, .. } => {
                 self.change_peer(peer, |row| row.last_failure = Some(reason.clone()))
             }
+            // Without a circuit it says nothing about how the peer is reached.
+            Event::OfferFailed { peer, reason } => self.change_peer(peer, |row| {
+                if matches!(row.route, Some(Route::Circuit { .. })) {
+                    row.last_failure = Some(reason.clone());
+                }
+            }),
             Event::RoomJoined { room } => self.on_room_joined(room),
             Event::RoomLeft { room } => match self.rooms.remove(room) {
                 Some(_) => Changed::Room(room.clone()),

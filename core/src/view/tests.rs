@@ -207,6 +207,29 @@ fn while_a_peer_is_relayed_the_failure_of_its_upgrade_stays_until_it_is_direct()
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn while_a_peer_is_relayed_the_failure_of_its_own_attempt_to_do_better_is_shown() {
+    let failed = |reason: DialFailure| Event::OfferFailed { peer: peer(2), reason };
+    let through = Route::Circuit { relay: peer(RELAY) };
+    let mut view = view();
+    apply_all(&mut view, [discovered(2), failed(DialFailure::TimedOut)], at(0));
+    assert_eq!(
+        view.peers[&peer(2)].last_failure,
+        None,
+        "there was nothing to do better than"
+    );
+    apply_all(&mut view, [routed(2, through), failed(DialFailure::Superseded)], at(1));
+    assert_eq!(view.peers[&peer(2)].last_failure, None, "our own attempt goes on");
+    apply_all(&mut view, [failed(DialFailure::TimedOut)], at(2));
+    assert_eq!(view.peers[&peer(2)].last_failure, Some(DialFailure::TimedOut));
+    apply_all(
+        &mut view,
+        [routed(2, Route::WebRtc), failed(DialFailure::TimedOut)],
+        at(3),
+    );
+    assert_eq!(view.peers[&peer(2)].last_failure, None);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn when_several_rows_go_at_once_everything_changed() {
     let mut view = view();
     apply_all(&mut view, [discovered(2), discovered(3), gone(2), gone(3)], at(0));

@@ -89,7 +89,8 @@ impl Dialer {
             return;
         };
         let turn = match (ladder.opened, ladder.side) {
-            (None, Side::Higher) => self.config.higher_waits,
+            (None, Side::Higher) if self.unnoticed_until <= now => self.config.higher_waits,
+            (None, Side::Higher) => Duration::ZERO,
             (Some(_), _) | (None, Side::Lower) => Duration::ZERO,
         };
         let earliest = ladder

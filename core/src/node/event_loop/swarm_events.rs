@@ -12,7 +12,10 @@ use super::EventLoop;
 use crate::{
     dial::{Disconnection, Role, Route},
     engine::Ping,
-    node::behaviour::{BehaviourEvent, offers_reservations},
+    node::{
+        behaviour::{BehaviourEvent, offers_reservations},
+        failure,
+    },
     reservation::RelayFailure,
 };
 
@@ -79,6 +82,13 @@ impl EventLoop {
             BehaviourEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.engine.handle_reservation_accepted(relay_peer_id, now);
             }
+            // What becomes of our own attempts, the swarm says.
+            BehaviourEvent::Webrtc(peerway_webrtc::Event::Failed {
+                peer,
+                role: peerway_webrtc::signaling::Role::Recipient,
+                error,
+                ..
+            }) => self.engine.handle_offer_failed(peer, failure::of_offer(&error), now),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Ping(ping::Event {
                 peer,

@@ -1,0 +1,358 @@
+//! What routers let through decides how two browsers reach each other. The relay is the only server: it carries the page,
+//! the circuits, and STUN.
+
+use std::time::{Duration, Instant};
+
+use peerway_tests::{
+    browser::{Browser, Kind, ProtocolEvents},
+    eventually::{Look, eventually},
+    netns::{
+        Host, Place,
+        nat::{Device, Families, Filter, Internet, Router},
+    },
+    page::{Page, READY_WITHIN, SOON, Shown, chat_both_ways},
+    relay::{Relay, RelayConfig},
+};
+use serde_json::json;
+
+use crate::open_one;
+
+/// From the circuit to a direct connection: signalling, ICE, DTLS.
+const DIRECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Until a browser has tried every pair of addresses, or the session has no time left.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(28);
+
+/// From a friendlier router to a direct connection: an attempt that had begun before it comes to nothing first.
+const UPGRADED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What the page says when the networks are to blame.
+const NO_WAY: &str = "because the networks between the two browsers do not let them connect directly";
+
+/// What it says when a browser was still looking for addresses to try as the time was over: without UDP it looks for long.
+const TOO_LATE: &str = "because no direct connection in time";
+
+/// From another network under a page to a chat that works, both ways.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Keeps every `RTCPeerConnection` that a page makes.
+const KEEP_CONNECTIONS: &str = r"
+    window.kept = [];
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(...given) {
+            super(...given);
+            kept.push(this);
+        }
+    };
+";
+
+/// The address of the other side on the chosen pair of the newest connection.
+const REMOTE_ADDRESS: &str = r"
+    return kept.at(-1).getStats().then((stats) => {
+        const all = [...stats.values()];
+        const transport = all.find((one) => one.type === 'transport');
+        return stats.get(stats.get(transport.selectedCandidatePairId).remoteCandidateId).address;
+    });
+";
+
+/// A relay on the public network.
+struct World {
+    internet: Internet,
+    relay_host: Host,
+    relay: Relay,
+}
+
+impl World {
+    async fn enter() -> anyhow::Result<Option<Self>> {
+        let Some(mut internet) = Internet::enter()? else {
+            return Ok(None);
+        };
+        let relay_host = internet.public_host("relay")?;
+        let relay = Relay::start_with(RelayConfig::with_flags(relay_host.place(), &["--public"])).await?;
+        Ok(Some(Self {
+            internet,
+            relay_host,
+            relay,
+        }))
+    }
+
+    fn home(&mut self, name: &str, filter: Filter) -> anyhow::Result<(Device, Router)> {
+        self.internet.home(name, filter, Families::Ipv4)
+    }
+
+    /// Our page in a browser of its own at each of two places, both reserved.
+    async fn two_pages(&self, alice: &Place, bob: &Place) -> anyhow::Result<Pair> {
+        let url = format!("http://{}:{}/", self.relay_host.address(), self.relay.port());
+        let open = async |place| {
+            let browser = Browser::launch_in(Kind::Chromium, place, ProtocolEvents::Ignored).await?;
+            open_with(&browser, &url, KEEP_CONNECTIONS).await
+        };
+        let (alice, bob) = futures::try_join!(open(alice), open(bob))?;
+        Pair::reserved(alice, bob).await
+    }
+}
+
+/// Two pages that hold their reservations.
+struct Pair {
+    alice: Page,
+    bob: Page,
+    alice_id: String,
+    bob_id: String,
+}
+
+impl Pair {
+    async fn reserved(alice: Page, bob: Page) -> anyhow::Result<Self> {
+        let (alice_id, bob_id) = futures::try_join!(alice.reserved(), bob.reserved())?;
+        Ok(Self {
+            alice,
+            bob,
+            alice_id,
+            bob_id,
+        })
+    }
+
+    /// Waits until both rows say this route.
+    async fn reach(&self, route: &str, within: Duration) -> anyhow::Result<()> {
+        futures::try_join!(
+            self.alice.reaches(&self.bob_id, route, within),
+            self.bob.reaches(&self.alice_id, route, within)
+        )?;
+        Ok(())
+    }
+
+    async fn chat(&self, word: &str) -> anyhow::Result<()> {
+        chat_both_ways(&self.alice, &self.bob, SOON, word).await
+    }
+
+    /// They connect directly, and talk.
+    async fn are_direct(&self) -> anyhow::Result<()> {
+        self.reach("webrtc", DIRECT_WITHIN).await?;
+        self.chat("directly").await
+    }
+
+    /// They talk through the relay, and both rows say why it is not better, for one of these reasons.
+    async fn are_relayed_because(&self, reasons: &[&str]) -> anyhow::Result<()> {
+        self.reach("circuit", READY_WITHIN).await?;
+        self.chat("through the relay").await?;
+        futures::try_join!(
+            says_why(&self.alice, &self.bob_id, reasons),
+            says_why(&self.bob, &self.alice_id, reasons)
+        )?;
+        Ok(())
+    }
+
+    /// Marks both pages, so that a reload would show.
+    async fn mark(&self) -> anyhow::Result<()> {
+        for page in [&self.alice, &self.bob] {
+            page.run("window.notReloaded = true;").await?;
+        }
+        Ok(())
+    }
+
+    /// How many direct connections each page has made so far.
+    async fn connections(&self) -> anyhow::Result<(u64, u64)> {
+        let count = async |page: &Page| anyhow::Ok(page.run("return kept.length;").await?.as_u64().unwrap_or_default());
+        futures::try_join!(count(&self.alice), count(&self.bob))
+    }
+
+    /// What people do whose line went dead: they say something again and again until they get through, both ways.
+    async fn talk_until_heard(&self, within: Duration) -> anyhow::Result<()> {
+        const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+        const WORD: &str = "can you hear me";
+        let began = Instant::now();
+        let heard = |from: &str| {
+            let from = from.to_owned();
+            move |shown: &Shown| {
+                let mut lines = shown.messages.iter();
+                lines.any(|line| line.from == from && line.text.starts_with(WORD))
+            }
+        };
+        let mut number = 0;
+        loop {
+            number += 1;
+            for page in [&self.alice, &self.bob] {
+                page.say(&format!("{WORD} {number}")).await?;
+            }
+            let left = within.saturating_sub(began.elapsed());
+            let patience = left.min(BETWEEN_TRIES);
+            let both = futures::try_join!(
+                self.alice.until_shown(patience, "bob is heard", heard(&self.bob_id)),
+                self.bob.until_shown(patience, "alice is heard", heard(&self.alice_id))
+            );
+            match both {
+                Ok(_) => return Ok(()),
+                Err(error) if left.is_zero() => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn are_still_marked(&self) -> anyhow::Result<bool> {
+        let mut marked = true;
+        for page in [&self.alice, &self.bob] {
+            marked &= page.run("return window.notReloaded === true;").await? == true;
+        }
+        Ok(marked)
+    }
+}
+
+/// Opens a page in which `script` runs before all others.
+async fn open_with(browser: &Browser, url: &str, script: &str) -> anyhow::Result<Page> {
+    let page = browser.open("about:blank").await?;
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }))
+        .await?;
+    page.goto(url).await?;
+    Ok(page)
+}
+
+/// Waits until the row of `peer` gives one of these reasons.
+async fn says_why(page: &Page, peer: &str, reasons: &[&str]) -> anyhow::Result<()> {
+    let script = format!("return document.querySelector('[data-peer-id=\"{peer}\"]')?.innerText ?? '';");
+    eventually(
+        GIVEN_UP_WITHIN,
+        &format!("a row that says one of {reasons:?}"),
+        async || {
+            let said = page.run(&script).await?;
+            let found = said
+                .as_str()
+                .is_some_and(|said| reasons.iter().any(|reason| said.contains(reason)));
+            Ok(if found {
+                Look::There(())
+            } else {
+                Look::NotYet(said.to_string())
+            })
+        },
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_both_have_public_addresses_they_connect_directly() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    let (alice, bob) = (world.internet.public_host("alice")?, world.internet.public_host("bob")?);
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.are_direct().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_both_routers_keep_ports_they_connect_directly() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    let (alice, _) = world.home("alice", Filter::PortPreserving)?;
+    let (bob, _) = world.home("bob", Filter::PortPreserving)?;
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.are_direct().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_only_ipv6_is_not_translated_they_connect_directly_over_it() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    // Two telephones: the provider translates IPv4 as it likes, and lets in over IPv6 only what was asked for.
+    let (alice, _) = world.internet.home("alice", Filter::Symmetric, Families::Both)?;
+    let (bob, _) = world.internet.home("bob", Filter::Symmetric, Families::Both)?;
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.are_direct().await?;
+    assert_eq!(pair.alice.run(REMOTE_ADDRESS).await?, "2001:db8:12::2");
+    assert_eq!(pair.bob.run(REMOTE_ADDRESS).await?, "2001:db8:11::2");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_router_draws_ports_at_random_they_are_relayed_until_it_is_replaced() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    let (alice, router) = world.home("alice", Filter::Symmetric)?;
+    let (bob, _) = world.home("bob", Filter::PortPreserving)?;
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.mark().await?;
+    pair.are_relayed_because(&[NO_WAY]).await?;
+
+    router.set_filter(Filter::PortPreserving)?;
+    // What a browser says whose network changed.
+    for page in [&pair.alice, &pair.bob] {
+        page.run("dispatchEvent(new Event('online'));").await?;
+    }
+    pair.reach("webrtc", UPGRADED_WITHIN).await?;
+    pair.chat("directly").await?;
+    assert!(pair.are_still_marked().await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_both_routers_draw_ports_at_random_they_are_relayed() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    let (alice, _) = world.home("alice", Filter::Symmetric)?;
+    let (bob, _) = world.home("bob", Filter::Symmetric)?;
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.are_relayed_because(&[NO_WAY]).await?;
+    pair.reach("circuit", Duration::ZERO).await?;
+    pair.chat("still through the relay").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_network_blocks_udp_they_are_relayed() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    let (alice, _) = world.home("alice", Filter::UdpBlocked)?;
+    let (bob, _) = world.home("bob", Filter::PortPreserving)?;
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.are_relayed_because(&[NO_WAY, TOO_LATE]).await?;
+    pair.reach("circuit", Duration::ZERO).await?;
+    pair.chat("still through the relay").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_browser_has_no_webrtc_they_are_relayed() -> anyhow::Result<()> {
+    let relay = Relay::start().await?;
+    let url = relay.url();
+    let without = async { open_with(&Browser::launch().await?, &url, "delete window.RTCPeerConnection;").await };
+    let (alice, bob) = futures::try_join!(without, open_one(&url))?;
+    assert_eq!(alice.run("return typeof RTCPeerConnection;").await?, "undefined");
+    let pair = Pair::reserved(alice, bob).await?;
+    pair.are_relayed_because(&["because"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_page_is_carried_to_another_network_it_chats_within_ten_seconds() -> anyhow::Result<()> {
+    let Some(mut world) = World::enter().await? else {
+        return Ok(());
+    };
+    let (mut alice, _) = world.home("alice", Filter::PortPreserving)?;
+    let (bob, _) = world.home("bob", Filter::PortPreserving)?;
+    let elsewhere = world.internet.router(Filter::PortPreserving, Families::Ipv4)?;
+    let pair = world.two_pages(alice.place(), bob.place()).await?;
+    pair.are_direct().await?;
+    pair.mark().await?;
+
+    let connections = pair.connections().await?;
+    alice.join(&elsewhere)?;
+    let carried = Instant::now();
+    let left = || BACK_WITHIN.saturating_sub(carried.elapsed());
+    pair.talk_until_heard(BACK_WITHIN).await?;
+    pair.alice.reserved_within(left()).await?;
+    // What the rows say of the old connection counts for nothing.
+    for (page, before) in [(&pair.alice, connections.0), (&pair.bob, connections.1)] {
+        let script = format!("return kept.slice({before}).some((one) => one.connectionState === 'connected');");
+        eventually(left(), "a new direct connection", async || {
+            Ok(if page.run(&script).await? == true {
+                Look::There(())
+            } else {
+                Look::NotYet(format!("{:#?}", page.shown().await?))
+            })
+        })
+        .await?;
+    }
+    pair.reach("webrtc", SOON).await?;
+    pair.chat("elsewhere").await?;
+    assert!(pair.are_still_marked().await?);
+    Ok(())
+}
