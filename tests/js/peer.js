@@ -17,6 +17,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 
 import { DISCOVERY_TOPIC, decode, encode, roomTopic } from './gossip.js'
+import { SIGNALING, bytesOf, signalRaw } from './hostile.js'
 import { ECHO, SINK, askForEcho, countAll, echoAll, sendAll } from './streams.js'
 
 /** The protocol that every libp2p has. */
@@ -62,11 +63,14 @@ export class Peer {
       status: this.#status,
       dial: this.#dial,
       hangUp: this.#hangUp,
+      hangUpAll: this.#hangUpAll,
       ping: this.#ping,
       echo: this.#echo,
       throughput: this.#throughput,
       room: this.#join,
       say: this.#say,
+      signal: this.#signal,
+      answerSignals: this.#answerSignals,
       stop: this.#stop
     }
     if (!Object.hasOwn(commands, cmd)) {
@@ -75,8 +79,11 @@ export class Peer {
     return await commands[cmd].call(this, args) ?? null
   }
 
-  /** Takes a slot on the relay, and is found there over circuits and over `/webrtc`. */
-  async #start ({ relay }) {
+  /**
+   * Takes a slot on the relay, and is found there over circuits and over `/webrtc`. Who is silent does not say that it is
+   * there: nobody dials it.
+   */
+  async #start ({ relay, silent = false }) {
     this.#node = await createLibp2p({
       addresses: { listen: ['/webrtc', `${relay}/p2p-circuit`] },
       transports: [
@@ -107,7 +114,9 @@ export class Peer {
     await node.handle(ECHO, echoAll, { runOnLimitedConnection: true })
     await node.handle(SINK, countAll, { runOnLimitedConnection: true })
     await node.start()
-    this.#announce()
+    if (!silent) {
+      this.#announce()
+    }
     return { peerId: node.peerId.toString() }
   }
 
@@ -153,6 +162,11 @@ export class Peer {
     await this.#connection(peer, route).close({ signal: patience() })
   }
 
+  async #hangUpAll ({ peer }) {
+    const all = this.#connectionsTo(peer)
+    await Promise.all(all.map((connection) => connection.close({ signal: patience() })))
+  }
+
   /** Not the ping service: it does not let its caller choose the connection. */
   async #ping ({ peer, route }) {
     const connection = this.#connection(peer, route)
@@ -170,6 +184,23 @@ export class Peer {
     const connection = this.#connection(peer, route)
     const stream = await connection.newStream(SINK, { runOnLimitedConnection: true, signal: patience() })
     return await sendAll(stream, bytes)
+  }
+
+  /** Bytes on a signalling stream of its own, over the circuit. It may wait longer than a deadline of the other side's. */
+  async #signal ({ peer, ...what }) {
+    const connection = this.#connection(peer, 'circuit')
+    const stream = await connection.newStream(SIGNALING, { runOnLimitedConnection: true, signal: patience() })
+    return await signalRaw(stream, what)
+  }
+
+  /** From now on whoever asks for a direct connection is told these bytes, and nothing more. */
+  async #answerSignals ({ messages }) {
+    await this.#node.unhandle(SIGNALING)
+    await this.#node.handle(SIGNALING, (stream) => {
+      for (const message of messages) {
+        stream.send(bytesOf(message))
+      }
+    }, { runOnLimitedConnection: true })
   }
 
   async #join ({ name }) {
@@ -225,8 +256,12 @@ export class Peer {
     }
   }
 
+  #connectionsTo (peer) {
+    return this.#node.getConnections().filter(({ remotePeer }) => remotePeer.toString() === peer)
+  }
+
   #connection (peer, route) {
-    const all = this.#node.getConnections().filter(({ remotePeer }) => remotePeer.toString() === peer)
+    const all = this.#connectionsTo(peer)
     // The newest: one that a failed try left behind is on its way out.
     const found = all.findLast((connection) => routeOf(connection) === route)
     if (found == null) {

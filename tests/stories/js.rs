@@ -164,7 +164,7 @@ async fn meet(relay: PeerId, for_js: &Multiaddr, for_ours: &Multiaddr) -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_js_peer_and_our_page_share_our_relay_they_meet_and_chat() -> anyhow::Result<()> {
+async fn when_a_js_peer_and_our_page_share_our_relay_they_connect_directly_and_chat() -> anyhow::Result<()> {
     let relay = Relay::start().await?;
     let (relay_id, address) = (relay.peer_id().await?, websocket(&relay).await?);
     let js = listening(relay_id, &address).await?;
@@ -172,18 +172,18 @@ async fn when_a_js_peer_and_our_page_share_our_relay_they_meet_and_chat() -> any
     let (page_id, js_id): (PeerId, _) = (page.reserved().await?.parse()?, js.id().to_string());
     page.until_shown(
         Duration::from_secs(20),
-        "the js peer has a row and a circuit",
+        "the js peer has a row and a direct connection",
         |shown| {
             shown
                 .peers
                 .get(&js_id)
-                .is_some_and(|row| row.route.as_deref() == Some("circuit"))
+                .is_some_and(|row| row.route.as_deref() == Some("webrtc"))
         },
     )
     .await?;
     js.hears_of(page_id).await?;
-    js.identified(page_id, JsRoute::Circuit).await?;
-    js.ping(page_id, JsRoute::Circuit).await?;
+    js.identified(page_id, JsRoute::Webrtc).await?;
+    js.ping(page_id, JsRoute::Webrtc).await?;
 
     js.join(&RoomName::default(), relay_id).await?;
     js.say("hello from js").await?;

@@ -7,6 +7,7 @@ mod direct;
 mod driver;
 mod exposure;
 mod hostile;
+mod interop;
 mod js;
 mod lifecycle;
 mod loss;

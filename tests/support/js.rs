@@ -90,6 +90,13 @@ enum Host {
     Page(Page),
 }
 
+/// Whether a peer says that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Announced,
+    Silent,
+}
+
 /// By what a connection goes, as js-libp2p's address of it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,10 +131,22 @@ pub struct JsConnection {
     pub peer: String,
     /// By what.
     pub route: JsRoute,
+    /// Who began it.
+    pub direction: Direction,
     /// Whether js-libp2p thinks that it ends after some bytes or some time.
     pub limited: bool,
     /// What the other says it is, if identify has run on this very connection.
     pub agent: Option<String>,
+}
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The other.
+    Inbound,
+    /// This peer.
+    Outbound,
 }
 
 /// A line.
@@ -157,6 +176,33 @@ impl Dialled {
     }
 }
 
+/// What [`JsPeer::signal`] does after its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Closes its half.
+    Half,
+    /// Nothing: it is silent.
+    Nothing,
+}
+
+/// How the other side took what it was told.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Signalled {
+    /// `closed` or `reset`.
+    pub ended: String,
+    /// How many bytes it answered.
+    pub answered: usize,
+    #[serde(flatten)]
+    took: Took,
+}
+
+impl Signalled {
+    /// After how long it ended the stream.
+    pub fn took(&self) -> anyhow::Result<Duration> {
+        self.took.duration()
+    }
+}
+
 /// How long something took, by the peer's own clock.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Took {
@@ -166,23 +212,33 @@ struct Took {
 impl JsPeer {
     /// Starts one in Node that keeps a slot on this relay.
     pub async fn start(relay: &Multiaddr) -> anyhow::Result<Self> {
-        let process = Mutex::new(program("node.cjs", &[])?);
-        let next = AtomicU64::new(0);
-        Self::begin(Host::Node { process, next }, relay).await
+        Self::begin(Host::node()?, relay, Manner::Announced).await
+    }
+
+    /// As [`Self::start`], one that announces itself to nobody: whoever it meets was dialled by it.
+    pub async fn start_silent(relay: &Multiaddr) -> anyhow::Result<Self> {
+        Self::begin(Host::node()?, relay, Manner::Silent).await
     }
 
     /// Starts one in a tab that keeps a slot on this relay; `site` is [`page_site`].
     pub async fn open(browser: &Browser, site: &Site, relay: &Multiaddr) -> anyhow::Result<Self> {
-        Self::begin(Host::Page(browser.open(&site.url()).await?), relay).await
+        Self::begin(Host::Page(browser.open(&site.url()).await?), relay, Manner::Announced).await
     }
 
-    async fn begin(host: Host, relay: &Multiaddr) -> anyhow::Result<Self> {
+    /// As [`Self::open`], one that announces itself to nobody.
+    pub async fn open_silent(browser: &Browser, site: &Site, relay: &Multiaddr) -> anyhow::Result<Self> {
+        Self::begin(Host::Page(browser.open(&site.url()).await?), relay, Manner::Silent).await
+    }
+
+    async fn begin(host: Host, relay: &Multiaddr, manner: Manner) -> anyhow::Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Started {
             peer_id: String,
         }
-        let started = host.command(json!({ "cmd": "start", "relay": relay })).await?;
+        let silent = manner == Manner::Silent;
+        let start = json!({ "cmd": "start", "relay": relay, "silent": silent });
+        let started = host.command(start).await?;
         let Started { peer_id } = serde_json::from_value(started)?;
         let id = peer_id.parse()?;
         Ok(Self { host, id })
@@ -246,6 +302,25 @@ impl JsPeer {
     /// Closes the connection that goes by `route`.
     pub async fn hang_up(&self, peer: PeerId, route: JsRoute) -> anyhow::Result<()> {
         let command = json!({ "cmd": "hangUp", "peer": peer.to_string(), "route": route });
+        self.host.command(command).await.map(|_| ())
+    }
+
+    /// Closes every connection to `peer`.
+    pub async fn hang_up_all(&self, peer: PeerId) -> anyhow::Result<()> {
+        let command = json!({ "cmd": "hangUpAll", "peer": peer.to_string() });
+        self.host.command(command).await.map(|_| ())
+    }
+
+    /// Sends bytes on a signalling stream over the circuit to `peer`, and waits until the other side has ended it.
+    pub async fn signal(&self, peer: PeerId, messages: &[Vec<u8>], end: End) -> anyhow::Result<Signalled> {
+        let end = end == End::Half;
+        let command = json!({ "cmd": "signal", "peer": peer.to_string(), "messages": hex(messages), "end": end });
+        Ok(serde_json::from_value(self.host.command(command).await?)?)
+    }
+
+    /// From now on tells whoever asks for a direct connection these bytes, and nothing more.
+    pub async fn answer_signals(&self, messages: &[Vec<u8>]) -> anyhow::Result<()> {
+        let command = json!({ "cmd": "answerSignals", "messages": hex(messages) });
         self.host.command(command).await.map(|_| ())
     }
 
@@ -342,6 +417,13 @@ impl Took {
 }
 
 impl Host {
+    fn node() -> anyhow::Result<Self> {
+        Ok(Self::Node {
+            process: Mutex::new(program("node.cjs", &[])?),
+            next: AtomicU64::new(0),
+        })
+    }
+
     /// Has a command done. Several may be under way at once.
     async fn command(&self, mut command: Value) -> anyhow::Result<Value> {
         let name = command["cmd"].clone();
@@ -375,6 +457,11 @@ impl Host {
             None => Ok(answer["ok"].take()),
         }
     }
+}
+
+fn hex(messages: &[Vec<u8>]) -> Vec<String> {
+    let digits = |message: &Vec<u8>| message.iter().map(|byte| format!("{byte:02x}")).collect();
+    messages.iter().map(digits).collect()
 }
 
 fn route_of(address: &Multiaddr) -> JsRoute {

@@ -10,6 +10,7 @@ pub mod js;
 pub mod native;
 pub mod netns;
 pub mod page;
+pub mod page_peer;
 pub mod process;
 pub mod raw;
 pub mod relay;

@@ -111,6 +111,7 @@ fn content_type(path: &Path) -> &'static str {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("html") => "text/html",
         Some("js") => "text/javascript",
+        Some("wasm") => "application/wasm",
         _ => "application/octet-stream",
     }
 }

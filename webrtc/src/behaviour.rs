@@ -236,9 +236,9 @@ impl Behaviour {
         }
     }
 
-    fn on_report(&mut self, peer: PeerId, connection: ConnectionId, report: Report) {
+    fn on_report(&mut self, peer: PeerId, circuit: ConnectionId, report: Report) {
         match report {
-            Report::Offered => self.on_offered(peer, connection),
+            Report::Offered => self.on_offered(peer, circuit),
             Report::Phase { attempt, phase } => {
                 // Of that the swarm tells, with the connection's id.
                 if phase != Phase::Connected {
@@ -253,7 +253,7 @@ impl Behaviour {
                     (Role::Initiator, Some(reply)) => reply.send(Ok(connection)).map_err(|_| Error::Stopped),
                     (Role::Initiator, None) => Err(Error::Stopped),
                     (Role::Recipient, _) => {
-                        let inbound = Inbound { peer, connection };
+                        let inbound = Inbound::new(peer, connection, self.circuits.remote_of(peer, circuit));
                         self.ends.inbound.try_send(inbound).map_err(|_| Error::Busy)
                     }
                 };

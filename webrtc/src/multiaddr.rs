@@ -6,11 +6,13 @@
 //! | a circuit | `<relay…>/p2p/<relay>/p2p-circuit/p2p/<target>` |
 //! | advertised and dialled | `<relay…>/p2p/<relay>/p2p-circuit/webrtc/p2p/<target>` |
 //! | an outbound direct connection | the one that was dialled: the swarm knows a connection by it |
-//! | an inbound direct connection | local `/webrtc`, remote `/webrtc/p2p/<remote>` |
+//! | an inbound direct connection | local `/webrtc`, remote as if it had been dialled over the circuit that signalled it |
+//! | one whose circuit is gone already | local `/webrtc`, remote `/webrtc/p2p/<remote>`, as js-libp2p has it |
 //!
-//! An inbound connection names no relay, because none carries it: [`ConnectedPoint::is_relayed`] then says the truth.
-//! Of an outbound one it does not, since the dialled address leads through a circuit; [`is_direct`] does of both. The
-//! remote part is what js-libp2p gives an inbound connection too.
+//! The local address of an inbound connection names no relay, because none carries it: [`ConnectedPoint::is_relayed`] then
+//! says the truth. Of an outbound one it does not, since the dialled address leads through a circuit; [`is_direct`] does of
+//! both. The remote address does name one: identify tells the other peer that this is how we see it, and js-libp2p gives
+//! identify up when what it is told has neither an IP address nor a name in it.
 
 use libp2p_core::{ConnectedPoint, Multiaddr, multiaddr::Protocol};
 use libp2p_identity::PeerId;
@@ -101,7 +103,7 @@ pub fn inbound_local() -> Multiaddr {
     Multiaddr::empty().with(Protocol::WebRTC)
 }
 
-/// The remote address of an inbound direct connection.
+/// The remote address of an inbound direct connection whose circuit is gone already.
 #[must_use]
 pub fn inbound_remote(remote: PeerId) -> Multiaddr {
     inbound_local().with(Protocol::P2p(remote))

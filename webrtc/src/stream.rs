@@ -223,7 +223,8 @@ impl Shared {
 
     fn on_dropped(&self) {
         self.owner.set(Owner::Nobody);
-        self.with_machine(Machine::handle_dropped);
+        let acks = self.hub.acks.get();
+        self.with_machine(|machine| machine.handle_dropped(acks));
         self.send_flags();
         self.hub.wake_sweeper();
     }

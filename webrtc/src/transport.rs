@@ -48,6 +48,18 @@ pub(crate) struct Dial {
 pub(crate) struct Inbound {
     pub(crate) peer: PeerId,
     pub(crate) connection: Connection,
+    /// What the swarm is told that the peer's address is.
+    pub(crate) address: Multiaddr,
+}
+
+impl Inbound {
+    pub(crate) fn new(peer: PeerId, connection: Connection, address: Multiaddr) -> Self {
+        Self {
+            peer,
+            connection,
+            address,
+        }
+    }
 }
 
 /// The behaviour's ends of the channels.
@@ -114,11 +126,15 @@ impl libp2p_core::Transport for Transport {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, Error>> {
         match self.inbound.poll_next_unpin(cx) {
-            Poll::Ready(Some(Inbound { peer, connection })) => Poll::Ready(TransportEvent::Incoming {
+            Poll::Ready(Some(Inbound {
+                peer,
+                connection,
+                address,
+            })) => Poll::Ready(TransportEvent::Incoming {
                 listener_id: self.listener,
                 upgrade: ready(Ok((peer, connection))),
                 local_addr: multiaddr::inbound_local(),
-                send_back_addr: multiaddr::inbound_remote(peer),
+                send_back_addr: address,
             }),
             // Without its behaviour nothing comes any more.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,

@@ -5,8 +5,15 @@ use std::ffi::OsStr;
 use crate::paths::Paths;
 use crate::process::Process;
 
-/// Every package that this machine can build: all but the page.
-pub(crate) const NATIVE: [&str; 4] = ["--workspace", "--exclude", "web-peer", "--all-features"];
+/// Every package that is for this machine: all but the pages.
+pub(crate) const NATIVE: [&str; 6] = [
+    "--workspace",
+    "--exclude",
+    "web-peer",
+    "--exclude",
+    "page-peer",
+    "--all-features",
+];
 
 /// `cargo` with the target directory that all our tasks share.
 pub(crate) fn cargo<A: AsRef<OsStr>>(paths: &Paths, args: impl IntoIterator<Item = A>) -> Process {

@@ -56,11 +56,13 @@ pub(crate) fn steps(paths: &Paths) -> Vec<Step<'_>> {
 }
 
 /// Every package that is compiled to wasm. Always together: one set of features, hence one build of what they share.
-pub(crate) const WASM: [&str; 6] = [
+pub(crate) const WASM: [&str; 8] = [
     "--package",
     "peerway-core",
     "--package",
     "peerway-webrtc",
     "--package",
     "web-peer",
+    "--package",
+    "page-peer",
 ];

@@ -18,6 +18,7 @@ mod debian;
 mod dist;
 mod js;
 mod page;
+mod page_peer;
 mod paths;
 mod process;
 mod relay;

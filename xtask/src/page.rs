@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::wasm::{self, Toolchain};
 
 /// The only profile in which the page is ever built: what is tested and measured is what users get.
-const PROFILE: &str = "release-page";
+pub(crate) const PROFILE: &str = "release-page";
 
 /// Everything that the page is made of. Folders that are not there yet are passed over.
 const INPUTS: [&str; 7] = [

@@ -13,7 +13,7 @@ use crate::relay::{self, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 use crate::wasm::{TARGET, Toolchain};
-use crate::{check, js, page};
+use crate::{check, js, page, page_peer};
 
 use self::parity::NativeOnly;
 
@@ -51,6 +51,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     let wanted = |suite| args.only.is_none_or(|only| only == suite);
     if wanted(Suite::Native) {
         todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
+        todo.push(Step::new("build the page of the stories", || page_peer::build(paths)));
         todo.push(Step::new("bundle the peers that are not ours", || js::build(paths)));
         todo.push(Step::new("native tests, and stories with real browsers", || {
             native(paths, &args.nextest_args)
@@ -77,6 +78,7 @@ fn native(paths: &Paths, args: &[String]) -> Result<()> {
         .env("PEERWAY_TEST_RELAY", relay)
         .env("PEERWAY_TEST_PAGE", paths.page())
         .env("PEERWAY_TEST_JS", js::bundles(paths))
+        .env("PEERWAY_TEST_PAGE_PEER", page_peer::place(paths))
         .env("NODE_PATH", js::modules(paths)?)
         .run()
 }

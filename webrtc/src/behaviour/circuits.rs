@@ -45,6 +45,13 @@ impl Circuits {
         Some(&circuit.address)
     }
 
+    /// The remote address of a direct connection that this circuit has signalled.
+    pub(super) fn remote_of(&self, peer: PeerId, connection: ConnectionId) -> Multiaddr {
+        let mut circuits = self.by_peer.get(&peer).into_iter().flatten();
+        let signalled = circuits.find(|circuit| circuit.connection == connection);
+        signalled.map_or_else(|| multiaddr::inbound_remote(peer), |circuit| circuit.address.clone())
+    }
+
     /// The circuit that was asked for, else any.
     pub(super) fn choose(&self, peer: PeerId, wanted: &Multiaddr) -> Option<ConnectionId> {
         let circuits = self.by_peer.get(&peer)?;

@@ -128,6 +128,10 @@ fn a_connection_is_direct_if_webrtc_is_its_last_hop() {
         local_addr: inbound_local(),
         send_back_addr: inbound_remote(local()),
     };
+    let inbound_signalled = ConnectedPoint::Listener {
+        local_addr: inbound_local(),
+        send_back_addr: address("/ip4/192.0.2.1/tcp/80/ws/p2p/RELAY/p2p-circuit/webrtc/p2p/OTHER"),
+    };
     let inbound_circuit = ConnectedPoint::Listener {
         local_addr: address("/ip4/192.0.2.1/tcp/80/ws/p2p/RELAY/p2p-circuit"),
         send_back_addr: address("/p2p/OTHER"),
@@ -146,12 +150,13 @@ fn a_connection_is_direct_if_webrtc_is_its_last_hop() {
         (dialer("/ip4/192.0.2.1/udp/1/webrtc-direct/p2p/SELF"), false),
         (dialer("/p2p/SELF"), false),
         (inbound.clone(), true),
+        (inbound_signalled.clone(), true),
         (inbound_circuit, false),
     ];
     for (endpoint, expected) in cases {
         assert_eq!(is_direct_endpoint(&endpoint), expected, "{endpoint:?}");
     }
-    assert!(!inbound.is_relayed());
+    assert!(!inbound.is_relayed() && !inbound_signalled.is_relayed());
     assert!(!is_direct(&Multiaddr::empty()));
 }
 

@@ -220,13 +220,22 @@ impl Machine {
         }
     }
 
-    /// The application let the stream go. One that it did not close is reset.
-    pub(crate) fn handle_dropped(&mut self) {
+    /// The application let the stream go. One that it did not close is reset, unless it has read to the other side's end:
+    /// then it is closed. Yamux does so too, and libp2p's protocols count on it: ping's answering side drops its stream there.
+    pub(crate) fn handle_dropped(&mut self, acks: Acks) {
+        let read_all = self.reading == Reading::Ended && self.unread.is_empty();
         self.forget_unread();
         if self.fault.is_some() {
             return;
         }
         match (self.writing, self.reading) {
+            (Writing::Open, Reading::Ended) if read_all => {
+                self.queue(Flag::Fin);
+                self.writing = match acks {
+                    Acks::Spoken => Writing::Finishing,
+                    Acks::Unknown => Writing::Ended,
+                };
+            }
             (Writing::Open, _) => {
                 self.queue(Flag::Reset);
                 self.end();

@@ -116,13 +116,13 @@ fn when_the_other_side_stops_reading_writes_fail_and_reads_go_on() {
 #[wasm_bindgen_test(unsupported = test)]
 fn when_a_stream_is_dropped_the_other_side_learns_what_it_needs() {
     let mut unclosed = Machine::new();
-    unclosed.handle_dropped();
+    unclosed.handle_dropped(Acks::Spoken);
     assert_eq!(unclosed.sends(), [Flag::Reset]);
     assert!(unclosed.is_over());
 
     let mut closed = Machine::new();
     closed.close_write(Acks::Spoken).unwrap();
-    closed.handle_dropped();
+    closed.handle_dropped(Acks::Spoken);
     assert_eq!(closed.sends(), [Flag::Fin, Flag::StopSending]);
     assert!(!closed.is_over());
     closed.hears(data(b"still sending")).hears(flag(Flag::FinAck));
@@ -134,8 +134,25 @@ fn when_a_stream_is_dropped_the_other_side_learns_what_it_needs() {
     done.close_write(Acks::Spoken).unwrap();
     done.hears(flag(Flag::Fin)).hears(flag(Flag::FinAck));
     assert_eq!(done.sends(), [Flag::Fin, Flag::FinAck]);
-    done.handle_dropped();
+    done.handle_dropped(Acks::Spoken);
     assert_eq!(done.sends(), []);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn when_a_stream_is_dropped_after_it_was_read_to_its_end_it_is_closed_and_not_reset() {
+    let mut read = Machine::new();
+    read.hears(data(b"ping")).hears(flag(Flag::Fin));
+    assert_eq!(read.reads(), Ok(Some(b"ping".to_vec())));
+    read.handle_dropped(Acks::Spoken);
+    assert_eq!(read.sends(), [Flag::FinAck, Flag::Fin]);
+    assert!(!read.is_over(), "it waits for the other side to have heard");
+    read.hears(flag(Flag::FinAck));
+    assert!(read.is_over());
+
+    let mut unread = Machine::new();
+    unread.hears(data(b"a question")).hears(flag(Flag::Fin));
+    unread.handle_dropped(Acks::Spoken);
+    assert_eq!(unread.sends(), [Flag::FinAck, Flag::Reset]);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -256,7 +273,7 @@ mod properties {
                     Step::ChannelClosed => stream.handle_channel_closed(),
                     Step::Read => { let _ = stream.reads(); }
                     Step::Close => { let _ = stream.close_write(Acks::Spoken); }
-                    Step::Drop => stream.handle_dropped(),
+                    Step::Drop => stream.handle_dropped(Acks::Spoken),
                 }
                 fins += stream.sends().iter().filter(|flag| **flag == Flag::Fin).count();
                 prop_assert!(fins <= 1, "a stream is finished once");
