@@ -22,10 +22,11 @@ const NEITHER: [&str; 3] = ["172.17.0.1", "172.18.0.1", "169.254.3.3"];
 
 const HTTP: u16 = 8080;
 const TCP: u16 = 4001;
+const STUN: u16 = 3478;
 
 /// The ports that a relay takes by default on every address it listens on.
-const DEFAULTS_IPV4: [(&str, u16); 4] = [("tcp", HTTP), ("tcp", TCP), ("udp", 4001), ("udp", 4003)];
-const DEFAULTS_IPV6: [(&str, u16); 4] = [("tcp", HTTP), ("tcp", TCP), ("udp", 4001), ("udp", 4004)];
+const DEFAULTS_IPV4: [(&str, u16); 5] = [("tcp", HTTP), ("tcp", TCP), ("udp", 4001), ("udp", 4003), ("udp", STUN)];
+const DEFAULTS_IPV6: [(&str, u16); 5] = [("tcp", HTTP), ("tcp", TCP), ("udp", 4001), ("udp", 4004), ("udp", STUN)];
 
 /// The relay's host, which has everything, and a guest who has a way to each of its addresses.
 fn hosts(lab: &mut Lab) -> anyhow::Result<(Host, Host)> {

@@ -65,13 +65,13 @@ async fn when_there_is_no_webrtc_the_dial_fails_with_the_reason_and_the_circuit_
         match event {
             Happened::Alice(SwarmEvent::Behaviour(PeerEvent::Webrtc(event))) => match event {
                 Event::Phase { phase, .. } => phases.push(phase),
-                Event::Failed {
-                    role, phase, error, ..
-                } => ended = Some((role, phase, error)),
+                Event::Failed { role, phase, error, .. } => ended = Some((role, phase, error)),
                 other => panic!("{other:?}"),
             },
             Happened::Alice(SwarmEvent::OutgoingConnectionError { error, .. }) => reason = Some(format!("{error:?}")),
-            Happened::Bob(SwarmEvent::Behaviour(PeerEvent::Webrtc(Event::Failed { role, .. }))) => answered = Some(role),
+            Happened::Bob(SwarmEvent::Behaviour(PeerEvent::Webrtc(Event::Failed { role, .. }))) => {
+                answered = Some(role)
+            }
             _ => {}
         }
         (ended.is_some() && reason.is_some() && answered.is_some()).then_some(())
