@@ -9,9 +9,11 @@ mod exposure;
 mod hostile;
 mod interop;
 mod js;
+
 mod lifecycle;
 mod loss;
 mod network;
+mod signaling;
 mod tabs;
 mod words;
 
