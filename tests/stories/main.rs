@@ -9,7 +9,6 @@ mod exposure;
 mod hostile;
 mod interop;
 mod js;
-
 mod lifecycle;
 mod loss;
 mod network;
