@@ -161,13 +161,15 @@ impl PagePeer {
         Ok(serde_json::from_value(self.page.run("return connections;").await?)?)
     }
 
-    /// Waits until it has closed every connection of the browser's.
-    pub async fn closes_all(&self) -> anyhow::Result<Connections> {
-        eventually(NOTICED_WITHIN, "every connection is closed", async || {
+    /// Waits until it has closed every connection of the browser's but so many.
+    pub async fn closes_all_but(&self, kept: u32) -> anyhow::Result<Connections> {
+        let what = format!("every connection but {kept} is closed");
+        eventually(NOTICED_WITHIN, &what, async || {
             let connections = self.connections().await?;
-            Ok(match connections.live {
-                0 => Look::There(connections),
-                _ => Look::NotYet(format!("{connections:?}")),
+            Ok(if connections.live <= kept {
+                Look::There(connections)
+            } else {
+                Look::NotYet(format!("{connections:?}"))
             })
         })
         .await

@@ -344,7 +344,13 @@ impl Exchange {
             Some(timer) if timer.0 == due => timer,
             timer => timer.insert((due, Delay::new(due - now))),
         };
-        timer.1.poll_unpin(cx)
+        if timer.1.poll_unpin(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // It may be early by less than the host's clock shows, and must not be asked again once it is over.
+        self.timer = None;
+        self.session.handle_timeout(due);
+        Poll::Ready(())
     }
 }
 

@@ -21,7 +21,16 @@ const DOCUMENT: &str = "tests/page-peer/index.html";
 pub(crate) fn build(paths: &Paths) -> Result<()> {
     let cargo = Toolchain::require(paths)?.cargo(paths, "build");
     cargo
-        .args(["--profile", PROFILE, "--package", "web-peer", "--package", NAME])
+        .args([
+            "--profile",
+            PROFILE,
+            "--package",
+            "web-peer",
+            "--package",
+            NAME,
+            "--bin",
+            NAME,
+        ])
         .run()?;
     let out = place(paths);
     let bindgen = paths
