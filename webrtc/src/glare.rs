@@ -2,7 +2,7 @@
 //! two direct connections is closed if both got through. It answers nobody and closes nothing itself.
 //!
 //! 1. The session that the lower id began stays: the lower refuses the other's offer, the higher drops its own and answers.
-//! 2. Who has not begun to make an offer yet gives way to one that is there already, whoever it is: then there is only one.
+//! 2. Who is still dialling the circuit gives way to an offer that is there already, whoever it is: then there is only one.
 //! 3. If both sessions got through, the higher closes the connection that it dialled. The lower closes that one too, but
 //!    only after [`GRACE`]: the higher may be a peer that knows no such rule, as js-libp2p's.
 //! 4. Connections that were established more than [`GRACE`] apart are no glare: the other peer has lost the older one.
@@ -38,9 +38,12 @@ pub(crate) fn decide(local: PeerId, remote: PeerId, own: Option<Phase>) -> Decis
     match (own, rank(local, remote)) {
         // A peer that offers although we are connected has lost that connection: it needs a new one.
         (None | Some(Phase::Connected), Rank::Lower | Rank::Higher) => Decision::Answer,
-        (Some(Phase::Circuit | Phase::Signaling), Rank::Lower | Rank::Higher) => Decision::YieldAndAnswer,
-        (Some(Phase::Offer | Phase::Answer | Phase::Candidates), Rank::Lower) => Decision::Refuse,
-        (Some(Phase::Offer | Phase::Answer | Phase::Candidates), Rank::Higher) => Decision::YieldAndAnswer,
+        (Some(Phase::Circuit), Rank::Lower | Rank::Higher) => Decision::YieldAndAnswer,
+        // From the moment in which a stream is asked for, two may cross: if both gave way, neither went on.
+        (Some(Phase::Signaling | Phase::Offer | Phase::Answer | Phase::Candidates), Rank::Lower) => Decision::Refuse,
+        (Some(Phase::Signaling | Phase::Offer | Phase::Answer | Phase::Candidates), Rank::Higher) => {
+            Decision::YieldAndAnswer
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn for_each_phase_of_our_own_attempt_an_offer_is_answered_or_refused() {
     let cases = [
         (None, Answer, Answer),
         (Some(Phase::Circuit), YieldAndAnswer, YieldAndAnswer),
-        (Some(Phase::Signaling), YieldAndAnswer, YieldAndAnswer),
+        (Some(Phase::Signaling), Refuse, YieldAndAnswer),
         (Some(Phase::Offer), Refuse, YieldAndAnswer),
         (Some(Phase::Answer), Refuse, YieldAndAnswer),
         (Some(Phase::Candidates), Refuse, YieldAndAnswer),
