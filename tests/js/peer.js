@@ -193,13 +193,16 @@ export class Peer {
     return await signalRaw(stream, what)
   }
 
-  /** From now on whoever asks for a direct connection is told these bytes, and nothing more. */
+  /** From now on whoever offers a direct connection is told these bytes, and nothing more. */
   async #answerSignals ({ messages }) {
     await this.#node.unhandle(SIGNALING)
     await this.#node.handle(SIGNALING, (stream) => {
-      for (const message of messages) {
-        stream.send(bytesOf(message))
-      }
+      // Not before the offer: an answer to nothing is another mistake than the one that is to be made.
+      stream.addEventListener('message', () => {
+        for (const message of messages) {
+          stream.send(bytesOf(message))
+        }
+      }, { once: true })
     }, { runOnLimitedConnection: true })
   }
 

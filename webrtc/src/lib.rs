@@ -42,7 +42,8 @@
 //!     let circuits = circuits
 //!         .upgrade(Version::V1Lazy)
 //!         .authenticate(noise::Config::new(key)?)
-//!         .multiplex(yamux::Config::default());
+//!         .multiplex(yamux::Config::default())
+//!         .boxed();
 //!     let transport = webrtc
 //!         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
 //!         // The order matters: the relay's transport takes every address with `/p2p-circuit` for its own.
