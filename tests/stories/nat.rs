@@ -18,13 +18,13 @@ use serde_json::json;
 use crate::open_one;
 
 /// From the circuit to a direct connection: signalling, ICE, DTLS.
-const DIRECT_WITHIN: Duration = Duration::from_secs(10);
+const DIRECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Until a browser has tried every pair of addresses, or the session has no time left.
-const GIVEN_UP_WITHIN: Duration = Duration::from_secs(28);
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// From a friendlier router to a direct connection: an attempt that had begun before it comes to nothing first.
-const UPGRADED_WITHIN: Duration = Duration::from_secs(20);
+const UPGRADED_WITHIN: Duration = Duration::from_secs(40);
 
 /// What the page says when the networks are to blame.
 const NO_WAY: &str = "because the networks between the two browsers do not let them connect directly";
@@ -33,7 +33,7 @@ const NO_WAY: &str = "because the networks between the two browsers do not let t
 const TOO_LATE: &str = "because no direct connection in time";
 
 /// From another network under a page to a chat that works, both ways.
-const BACK_WITHIN: Duration = Duration::from_secs(10);
+const BACK_WITHIN: Duration = Duration::from_secs(20);
 
 /// Keeps every `RTCPeerConnection` that a page makes.
 const KEEP_CONNECTIONS: &str = r"
@@ -322,7 +322,7 @@ async fn when_a_browser_has_no_webrtc_they_are_relayed() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_page_is_carried_to_another_network_it_chats_within_ten_seconds() -> anyhow::Result<()> {
+async fn when_a_page_is_carried_to_another_network_it_comes_back_and_chats_without_a_reload() -> anyhow::Result<()> {
     let Some(mut world) = World::enter().await? else {
         return Ok(());
     };

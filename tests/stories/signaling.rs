@@ -13,10 +13,10 @@ use peerway_tests::{
 use crate::interop::websocket;
 
 /// Far less than a deadline: whoever ends so soon has not waited for it.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What our page allows from the open stream to the connection, and a little more.
-const DEADLINE: Duration = Duration::from_secs(28);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 const OFFER: u8 = 0;
 const ANSWER: u8 = 1;
