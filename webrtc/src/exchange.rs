@@ -27,7 +27,7 @@ use crate::{
         Action, BrowserStep, Cancellation, ConnectionState, DescriptionKind, Phase, Role, Session, SessionConfig,
         SessionError, candidate,
     },
-    stream::Acks,
+    stream::{Acks, wake},
 };
 
 /// How long a stream may take to close; then it is dropped.
@@ -407,10 +407,7 @@ impl ChannelEvents for Init {
 
     fn on_closed(&self) {
         self.state.set(InitState::Closed);
-        let waker = self.waker.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(&self.waker);
     }
 }
 

@@ -291,7 +291,7 @@ impl ChannelEvents for Shared {
 }
 
 /// A page's executor runs what is woken from a microtask, never inside this call.
-fn wake(waker: &RefCell<Option<Waker>>) {
+pub(crate) fn wake(waker: &RefCell<Option<Waker>>) {
     let waker = waker.borrow_mut().take();
     if let Some(waker) = waker {
         waker.wake();

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     rtc::{self, ConnectionEvents, ConnectionState, IceServer, RawChannel, RtcError},
-    stream::{self, Acks, Hub, Stream},
+    stream::{self, Acks, Hub, Stream, wake},
 };
 
 /// Inbound streams at a time. Half of the ids that a browser gives; a further channel is closed at once.
@@ -183,12 +183,5 @@ impl ConnectionEvents for Mailbox {
         streams.push(stream.clone());
         self.inbound.borrow_mut().push_back(stream);
         wake(&self.acceptor);
-    }
-}
-
-fn wake(waker: &RefCell<Option<Waker>>) {
-    let waker = waker.borrow_mut().take();
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
