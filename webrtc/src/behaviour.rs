@@ -9,6 +9,8 @@ mod circuits;
 mod config;
 mod direct;
 mod event;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -204,14 +206,20 @@ impl Behaviour {
             InboundPolicy::Accept => true,
             InboundPolicy::Refuse => false,
         };
+        // One at a time: who asks anew, over another circuit, has given the first up, or wants to hold more than its part.
+        let older = self.attempts.running(peer, Role::Recipient);
         let has_room = self.attempts.count_running() < self.config.max_sessions
-            || own.is_some() && decision == Decision::YieldAndAnswer;
+            || own.is_some() && decision == Decision::YieldAndAnswer
+            || older.is_some();
         if decision == Decision::Refuse || !welcome || !has_room {
             tracing::debug!(?decision, "an offer was refused");
             return self.command(peer, connection, Command::Refuse);
         }
         if let (Decision::YieldAndAnswer, Some((attempt, _))) = (decision, own) {
             self.give_up(attempt, Cancellation::Glare);
+        }
+        if let Some((older, _)) = older {
+            self.give_up(older, Cancellation::Replaced);
         }
         let attempt = self
             .attempts

@@ -37,7 +37,10 @@ pub(crate) fn of_offer(error: &peerway_webrtc::Error) -> DialFailure {
 
 /// The swarm wraps the transport's error; its text is all that is left of it.
 fn of_direct(text: String) -> DialFailure {
-    if text == Cancellation::Glare.to_string() {
+    if [Cancellation::Glare, Cancellation::Replaced]
+        .iter()
+        .any(|why| text == why.to_string())
+    {
         DialFailure::Superseded
     } else {
         DialFailure::NoDirectWay(text)

@@ -93,6 +93,8 @@ pub enum Cancellation {
     Unwanted,
     /// Both sides dialled at once, and the other peer's session goes on instead. Nothing to do.
     Glare,
+    /// The other peer began anew on another circuit. Nothing to do.
+    Replaced,
 }
 
 /// One of the two sides of a session.
@@ -132,6 +134,7 @@ impl fmt::Display for Cancellation {
         f.write_str(match self {
             Self::Unwanted => "the attempt was cancelled",
             Self::Glare => "the other peer's own attempt goes on instead",
+            Self::Replaced => "the other peer's newer attempt goes on instead",
         })
     }
 }
