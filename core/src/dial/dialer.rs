@@ -202,13 +202,18 @@ impl Dialer {
         now: Now,
     ) {
         self.foreign.on_disconnected(connection, now.mono);
+        let rungs = self.config.webrtc;
+        let satisfied = |ladder: &Ladder| ladder.is_satisfied(rungs);
+        let was_satisfied = self.ladders.get(&peer).is_some_and(satisfied);
         if let Some(ladder) = self.ladders.get_mut(&peer)
             && let Some(link) = ladder.links.remove(connection)
         {
             if link.alive.is_some() {
                 ladder.backoff.reset();
             }
-            if ladder.links.open().next().is_none() {
+            // With a circuit left too: whoever hangs up closes one connection after the other.
+            let lost_the_best = was_satisfied && !satisfied(ladder);
+            if lost_the_best || ladder.links.open().next().is_none() {
                 let wait = ladder.backoff.after_failure(&self.config.retry, &mut self.rng);
                 let wait = match disconnection {
                     Disconnection::Lost => wait,
@@ -261,6 +266,19 @@ impl Dialer {
         ladder.given = Some(address);
         let reach = ladder.reach();
         self.handle_opened(peer, reach, now);
+    }
+
+    /// The user is done with this peer: every connection to it is closed. It is not dialled again until it is heard of or opened
+    /// again; an attempt that runs may still come through.
+    pub fn handle_closed(&mut self, peer: PeerId, now: Now) {
+        let Some(ladder) = self.ladders.get_mut(&peer) else {
+            return;
+        };
+        for connection in ladder.links.close_all() {
+            self.actions.push_back(DialAction::Close { peer, connection });
+        }
+        self.report_route(peer);
+        self.handle_forgotten(peer, now);
     }
 
     /// The world may have changed: what waits begins anew.

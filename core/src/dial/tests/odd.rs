@@ -54,6 +54,29 @@ fn a_peer_without_a_usable_address_is_said_once_and_dialled_when_a_relay_comes()
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn when_the_direct_connection_is_lost_before_the_circuit_nothing_is_dialled_in_between() {
+    let mut world = World::new(0, 2, 1);
+    world.dialer.config.webrtc = Rungs::WebRtcAndCircuit;
+    let (peer, circuit) = (world.ids[1], world.circuit());
+    world.dialer.handle_opened(peer, Reach::DirectOnly, world.now);
+    world
+        .dialer
+        .handle_connected(peer, id(1), circuit, Role::Listener, world.now);
+    world
+        .dialer
+        .handle_connected(peer, id(2), Route::WebRtc, Role::Dialer, world.now);
+    world.pass(seconds(1));
+    world.did();
+    for connection in [2, 1] {
+        world
+            .dialer
+            .handle_disconnected(peer, id(connection), Disconnection::Lost, world.now);
+        assert!(world.did().dials.is_empty(), "after {connection}");
+    }
+    assert!(world.next_dial(seconds(2)).is_some(), "the user wants it all the same");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn with_webrtc_a_circuit_is_upgraded_and_then_closed_by_the_side_that_dialled_it() {
     let mut world = World::new(0, 2, 1);
     world.dialer.config.webrtc = Rungs::WebRtcAndCircuit;
