@@ -120,6 +120,17 @@ pub enum Disconnection {
     Lost,
 }
 
+/// Whom a node dials of itself, among those that it hears of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initiative {
+    /// All of a small crowd, some of a large one: so a room holds together when its relay dies.
+    #[default]
+    ByPlan,
+    /// Nobody: only whom the user opens is dialled. Cost: who hears of each other is not connected, and gossip goes by the relay
+    /// alone.
+    Nobody,
+}
+
 /// How a [`Dialer`] goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DialConfig {
@@ -129,6 +140,8 @@ pub struct DialConfig {
     /// Which rungs ladders have. Default: [`Rungs::CircuitOnly`]; a node whose transports can do more sets it. Cost of more: an upgrade per circuit, tried again with
     /// backoff.
     pub webrtc: Rungs,
+    /// Whom this node dials of itself. Default: [`Initiative::ByPlan`].
+    pub initiative: Initiative,
     /// How long the peer with the higher id waits for the other to dial. Default: [`HIGHER_WAITS`]. Cost of less: both dial,
     /// and one connection is thrown away.
     pub higher_waits: Duration,
@@ -172,6 +185,7 @@ impl Default for DialConfig {
         Self {
             vantage: Vantage::Native { scope: Scope::Public },
             webrtc: Rungs::default(),
+            initiative: Initiative::default(),
             higher_waits: HIGHER_WAITS,
             retry: RETRY,
             after_goodbye: AFTER_GOODBYE,

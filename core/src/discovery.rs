@@ -254,6 +254,11 @@ impl Discovery {
         self.book.pin(peer);
     }
 
+    /// The user is done with this peer.
+    pub fn unpin(&mut self, peer: PeerId) {
+        self.book.unpin(peer);
+    }
+
     /// This peer spoke in a room of ours.
     pub fn handle_heard_in_room(&mut self, peer: PeerId) {
         self.book.handle_heard_in_room(peer);

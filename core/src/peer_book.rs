@@ -203,6 +203,11 @@ impl PeerBook {
         }
     }
 
+    /// The user is done with this peer: it makes room as any other.
+    pub fn unpin(&mut self, peer: PeerId) {
+        self.pinned.remove(&peer);
+    }
+
     /// This peer spoke in a room of ours: it makes room for nobody until it leaves the book.
     pub fn handle_heard_in_room(&mut self, peer: PeerId) {
         if let Some(entry) = self.entries.get_mut(&peer) {

@@ -137,6 +137,16 @@ impl Links {
         self.closings(reach).map(|(at, _)| at).min()
     }
 
+    /// Marks and returns all that are open: they are to be closed now.
+    pub(super) fn close_all(&mut self) -> Vec<ConnectionId> {
+        let open = self.links.iter_mut().filter(|link| link.state == State::Open);
+        open.map(|link| {
+            link.state = State::Closing;
+            link.connection
+        })
+        .collect()
+    }
+
     fn closings(&self, reach: Reach) -> impl Iterator<Item = (Duration, ConnectionId)> {
         let best = self.best(reach);
         self.open().filter_map(move |link| {

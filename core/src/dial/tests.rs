@@ -320,6 +320,46 @@ fn the_twenty_fifth_peer_that_dials_us_unasked_is_closed_and_one_the_user_opens_
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn without_initiative_only_whom_the_user_opens_is_dialled() {
+    let mut world = World::new(0, 3, 1);
+    world.dialer.config.initiative = Initiative::Nobody;
+    world.hear(1);
+    world.hear(2);
+    assert_eq!(world.next_dial(seconds(3600)), None);
+    world.dialer.handle_opened(world.ids[2], Reach::PreferDirect, world.now);
+    let dialled: Vec<PeerId> = world.did().dials.into_iter().map(|(_, peer, _)| peer).collect();
+    assert_eq!(dialled, [world.ids[2]]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_peer_that_the_user_closes_is_closed_whole_and_left_alone_until_it_is_heard_of_again() {
+    let mut world = World::new(0, 2, 1);
+    let peer = world.ids[1];
+    world.hear(1);
+    world.dialer.handle_opened(peer, Reach::PreferDirect, world.now);
+    world.did();
+    for connection in [1, 2] {
+        world
+            .dialer
+            .handle_connected(peer, id(connection), world.circuit(), Role::Dialer, world.now);
+    }
+    world.did();
+    world.dialer.handle_closed(peer, world.now);
+    let did = world.did();
+    assert_eq!(did.closes, [(peer, id(1)), (peer, id(2))]);
+    assert_eq!(did.reports, [Event::RouteChanged { peer, route: None }]);
+    for connection in [1, 2] {
+        world
+            .dialer
+            .handle_disconnected(peer, id(connection), Disconnection::Clean, world.now);
+    }
+    assert_eq!(world.next_dial(seconds(3600)), None);
+    assert!(world.dialer.ladders.is_empty());
+    world.hear(1);
+    assert_eq!(world.did().dials.len(), 1);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn no_more_than_four_attempts_run_through_one_relay_and_the_next_starts_when_one_ends() {
     let mut world = World::new(0, 20, 1);
     for peer in 1..=8 {

@@ -41,6 +41,13 @@ impl Engine {
         Ok(peer)
     }
 
+    /// Close every connection to this peer, and leave it alone for now.
+    pub fn disconnect(&mut self, peer: PeerId, now: Now) {
+        self.discovery.unpin(peer);
+        self.dialer.handle_closed(peer, now);
+        self.settle(now);
+    }
+
     /// Take part in a room.
     pub fn join(&mut self, room: RoomName, now: Now) -> Result<(), JoinError> {
         let joined = self.chat.join(room, now);

@@ -43,6 +43,11 @@ pub enum Command {
         /// An address that ends in `/p2p/<peer>`.
         address: Multiaddr,
     },
+    /// Close every connection to this peer, and leave it alone until it is heard of again or somebody connects to it.
+    Disconnect {
+        /// Whom.
+        peer: PeerId,
+    },
     /// Take part in a room.
     Join(RoomName),
     /// Leave a room.

@@ -258,6 +258,7 @@ impl EventLoop {
                     tracing::warn!(%error, "cannot connect");
                 }
             }
+            Command::Disconnect { peer } => self.engine.disconnect(peer, now),
             Command::Join(room) => {
                 if let Err(error) = self.engine.join(room, now) {
                     tracing::warn!(%error, "cannot join");

@@ -10,8 +10,8 @@ use rand::Rng;
 use super::{Dialer, InFlight};
 use crate::{
     dial::{
-        AttemptId, CHOSEN_OF_MANY, DialAction, DialFailure, MAX_ACCEPTED, MAX_IN_FLIGHT_PER_RELAY, MAX_PEERS,
-        MIN_REDIAL, Role, SMALL_CROWD,
+        AttemptId, CHOSEN_OF_MANY, DialAction, DialFailure, Initiative, MAX_ACCEPTED, MAX_IN_FLIGHT_PER_RELAY,
+        MAX_PEERS, MIN_REDIAL, Role, SMALL_CROWD,
         foreign::Admission,
         ladder::{Candidacy, Ladder, Phase, Told},
         links::Side,
@@ -53,10 +53,10 @@ impl Dialer {
 
     /// Works out who is dialled, and lets those who newly are begin.
     pub(super) fn choose(&mut self, now: Duration) {
-        let count = if self.ranking.len() <= SMALL_CROWD {
-            SMALL_CROWD
-        } else {
-            CHOSEN_OF_MANY
+        let count = match self.config.initiative {
+            Initiative::Nobody => 0,
+            Initiative::ByPlan if self.ranking.len() <= SMALL_CROWD => SMALL_CROWD,
+            Initiative::ByPlan => CHOSEN_OF_MANY,
         };
         let chosen: BTreeSet<PeerId> = self.ranking.iter().take(count).map(|(_, peer)| *peer).collect();
         if chosen == self.chosen {
