@@ -17,6 +17,7 @@ use crate::{check, js, page, page_peer};
 
 use self::parity::NativeOnly;
 
+mod outside;
 mod parity;
 
 /// Tests of core that cannot run in a browser, each with its reason.
@@ -60,6 +61,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     if wanted(Suite::Doc) {
         let doc = || cargo(paths, ["test", "--locked", "--doc"]).args(NATIVE).run();
         todo.push(Step::new("examples in the documentation", doc));
+        todo.push(Step::new("a programme of somebody else's", || outside::build(paths)));
     }
     if wanted(Suite::Wasm) {
         todo.push(Step::saying("tests in headless Chrome", || in_browser(paths)));

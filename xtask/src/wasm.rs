@@ -76,12 +76,19 @@ impl Toolchain {
     /// `cargo` for wasm.
     pub(crate) fn cargo(&self, paths: &Paths, subcommand: &str) -> Process {
         match self {
-            Self::Default => self.process(paths, "cargo").arg(subcommand),
             // By its path: cargo looks for a subcommand's program among rustup's first, and would find that.
-            Self::Debian(bin) if subcommand == "clippy" => self.process(paths, bin.join("cargo-clippy")).arg("clippy"),
-            Self::Debian(bin) => self.process(paths, bin.join("cargo")).arg(subcommand),
+            Self::Debian(bin) if subcommand == "clippy" => self.process(paths, bin.join("cargo-clippy")),
+            Self::Default | Self::Debian(_) => self.bare_cargo(paths),
         }
-        .args(["--locked", "--target", TARGET])
+        .args([subcommand, "--locked", "--target", TARGET])
+    }
+
+    /// `cargo` without any argument.
+    pub(crate) fn bare_cargo(&self, paths: &Paths) -> Process {
+        match self {
+            Self::Default => self.process(paths, "cargo"),
+            Self::Debian(bin) => self.process(paths, bin.join("cargo")),
+        }
     }
 }
 
