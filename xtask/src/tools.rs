@@ -185,8 +185,12 @@ fn of_version(paths: &Paths, program: &str, wanted: &str) -> Option<String> {
 }
 
 fn cargo_install(paths: &Paths, package: &str, version: &str) -> Result<()> {
-    // Built in a directory of its own, removed afterwards: our target directories hold what we build again.
-    let install = Process::new(paths, "cargo").env_remove("CARGO_TARGET_DIR");
+    // Built in a directory of its own, removed afterwards: our target directories hold what we build again. And not
+    // optimised as a whole: for what these tools do here it would cost minutes to save seconds.
+    let install = Process::new(paths, "cargo")
+        .env_remove("CARGO_TARGET_DIR")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     install
         .args([
             "install",
