@@ -35,6 +35,10 @@ async fn main() -> anyhow::Result<()> {
         rounds.iter().map(|round| round.discovery),
     );
     report(
+        "Directly connected, a ping answered, after both are reserved",
+        rounds.iter().map(|round| round.direct),
+    );
+    report(
         "WebSocket connection, Noise included",
         rounds.iter().map(|round| round.connection),
     );
@@ -49,6 +53,8 @@ struct Round {
     first_peer: f64,
     /// From the later reservation to the later first peer.
     discovery: f64,
+    /// From the later reservation to the later answer to a ping over the direct connection.
+    direct: f64,
     /// From the creation of the WebSocket to the first frame that follows the handshakes on it.
     connection: f64,
 }
@@ -65,10 +71,12 @@ impl Round {
         let newcomer = if alice.origin > bob.origin { &alice } else { &bob };
         let both_reserved = later(|visit| visit.origin + visit.reserved);
         let both_know = later(|visit| visit.origin + visit.first_peer);
+        let both_direct = later(|visit| visit.origin + visit.direct);
         Ok(Self {
             reserved: later(|visit| visit.reserved),
             first_peer: newcomer.first_peer,
             discovery: (both_know - both_reserved).max(0.0),
+            direct: both_direct - both_reserved,
             connection: later(|visit| visit.connection),
         })
     }
@@ -80,6 +88,7 @@ struct Visit {
     origin: f64,
     reserved: f64,
     first_peer: f64,
+    direct: f64,
     connection: f64,
 }
 
@@ -88,6 +97,7 @@ impl Visit {
         Ok(Self {
             reserved: page.mark(READY_WITHIN, "peerway:reserved").await?,
             first_peer: page.mark(READY_WITHIN, "peerway:first-peer").await?,
+            direct: page.mark(READY_WITHIN, "peerway:direct").await?,
             origin: page
                 .run("return performance.timeOrigin;")
                 .await?

@@ -1,18 +1,22 @@
-//! How fast two pages connect and how much goes over one stream: a bare `RTCPeerConnection`, and js-libp2p's `/webrtc`
-//! at its defaults. One JSON object per line on standard output.
+//! How fast two pages connect, how much goes over one stream, and what a connection costs: ours, js-libp2p's at its
+//! defaults, and a bare `RTCPeerConnection`. One JSON object per line on standard output.
 //!
-//! The same two browser processes measure everything, in turns, so that what the machine does meanwhile hits all alike.
+//! The same two browser processes measure everything, in turns, so that what the machine does meanwhile hits all alike;
+//! what is compared are the ratios of each turn.
 
 use std::time::Duration;
 
-use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use peerway_tests::{
     browser::Browser,
     js::{JsPeer, JsRoute, page_site},
+    page_peer::{PagePeer, Reach, page_peer_site},
     raw::RawPair,
     relay::Relay,
     samples::{report, report_in},
+    site::Site,
 };
+use serde_json::{Value, json};
 
 /// Rounds; each gives one sample of every number.
 const ROUNDS: usize = 10;
@@ -20,69 +24,191 @@ const ROUNDS: usize = 10;
 /// What goes over a stream in one sample.
 const BYTES: usize = 64 << 20;
 
+/// Peers that one page is connected to while its memory is looked at.
+const CONNECTED: usize = 12;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let (relay, site, browsers) = (Relay::start().await?, page_site()?, Browser::launch_two().await?);
+    let relay = Relay::start().await?;
     let address = relay
         .address("WebSocket", |address| {
             address.iter().any(|part| matches!(part, Protocol::Ws(_)))
         })
         .await?;
-    let raw = RawPair::open((&browsers.0, &browsers.1), &site).await?;
-    let (alice, bob) = futures::try_join!(
-        JsPeer::open(&browsers.0, &site, &address),
-        JsPeer::open(&browsers.1, &site, &address)
+    let (sites, browsers) = ((page_site()?, page_peer_site()?), Browser::launch_two().await?);
+    compare(&browsers, &sites, &address).await?;
+    drop(browsers);
+    weigh(&sites.1, &address).await
+}
+
+/// Ours, js-libp2p's and the browser's own, in turns.
+async fn compare(browsers: &(Browser, Browser), sites: &(Site, Site), relay: &Multiaddr) -> anyhow::Result<()> {
+    let raw = RawPair::open((&browsers.0, &browsers.1), &sites.0).await?;
+    let ours = futures::try_join!(
+        PagePeer::open_passive(&browsers.0, &sites.1, relay),
+        PagePeer::open_passive(&browsers.1, &sites.1, relay)
     )?;
-    let bob_address = bob.reserved(JsRoute::Webrtc).await?;
-    let (mut raw_rounds, mut js_rounds, mut tries) = (Vec::new(), Vec::new(), Vec::new());
-    // The first of each is not counted: code that runs for the first time is compiled then.
+    let js = futures::try_join!(
+        JsPeer::open_silent(&browsers.0, &sites.0, relay),
+        JsPeer::open_silent(&browsers.1, &sites.0, relay)
+    )?;
+    // Who comes anew for the whole job; the others keep their nodes.
+    let newcomers = futures::try_join!(
+        PagePeer::open_passive(&browsers.0, &sites.1, relay),
+        JsPeer::open_silent(&browsers.0, &sites.0, relay)
+    )?;
+    let js_address = js.1.reserved(JsRoute::Webrtc).await?;
+    let mut rounds = Vec::new();
+    // The first is not counted: code that runs for the first time is compiled then.
     for round in 0..=ROUNDS {
         let raw_dial = raw.dial().await?;
-        let raw_round = Round::new(raw_dial, raw.throughput(BYTES).await?);
-        let dialled = alice.dial(&bob_address).await?;
-        let js_round = Round::new(
-            dialled.took()?,
-            alice.throughput(bob.id(), JsRoute::Webrtc, BYTES).await?,
-        );
+        let raw = Sample::new(raw_dial, raw.throughput(BYTES).await?, None);
+
+        let dialled = ours.0.connect(ours.1.id(), Reach::DirectOnly).await?.took()?;
+        let throughput = ours.0.throughput(ours.1.id(), BYTES).await?;
+        ours.0.hang_up(ours.1.id()).await?;
+        ours.1.reaches(ours.0.id(), None).await?;
+        let whole = newcomers.0.meet_anew(relay, ours.1.id()).await?;
+        let ours = Sample::new(dialled, throughput, Some(whole));
+
+        let dialled = js.0.dial(&js_address).await?;
+        let throughput = js.0.throughput(js.1.id(), JsRoute::Webrtc, BYTES).await?;
         // So that the next dial begins without a circuit too.
-        for route in [JsRoute::Webrtc, JsRoute::Circuit] {
-            alice.hang_up(bob.id(), route).await?;
-        }
-        bob.forgets(alice.id()).await?;
+        js.0.hang_up_all(js.1.id()).await?;
+        js.1.forgets(js.0.id()).await?;
+        let whole = newcomers.1.meet_anew(relay, js.1.id(), &js_address).await?;
+        let js = Sample::new(dialled.took()?, throughput, Some(whole));
+
         if round > 0 {
-            raw_rounds.push(raw_round);
-            js_rounds.push(js_round);
-            tries.push(f64::from(dialled.tries));
+            rounds.push(Round {
+                ours,
+                js,
+                raw,
+                tries: dialled.tries,
+            });
         }
     }
-    for (who, rounds) in [("RTCPeerConnection", &raw_rounds), ("js-libp2p", &js_rounds)] {
-        report(
-            &format!("{who}: dial to connected"),
-            rounds.iter().map(|round| round.dial),
-        );
-        report_in(
-            &format!("{who}: throughput of one stream"),
-            "MiB/s",
-            rounds.iter().map(|round| round.throughput),
-        );
-    }
-    report_in("js-libp2p: tries until a dial succeeds", "tries", tries.into_iter());
+    tell(&rounds);
     Ok(())
+}
+
+fn tell(rounds: &[Round]) {
+    let of = |who: Pick| rounds.iter().map(who);
+    let whos: [(&str, Pick); 3] = [
+        ("Peerway", |round| &round.ours),
+        ("js-libp2p", |round| &round.js),
+        ("RTCPeerConnection", |round| &round.raw),
+    ];
+    for (name, who) in whos {
+        report(&format!("{name}: dial to connected"), of(who).map(|one| one.dial));
+    }
+    for (name, who) in whos {
+        let throughput = of(who).map(|one| one.throughput);
+        report_in(&format!("{name}: throughput of one stream"), "MiB/s", throughput);
+    }
+    for (name, who) in &whos[..2] {
+        let whole = of(*who).filter_map(|one| one.whole);
+        report(&format!("{name}: start of a node to a direct ping"), whole);
+    }
+    let tries = rounds.iter().map(|round| f64::from(round.tries));
+    report_in("js-libp2p: tries until a dial succeeds", "tries", tries);
+    let ratio = |name: &str, ratio: fn(&Round) -> f64| report_in(name, "×", rounds.iter().map(ratio));
+    ratio("Dial, Peerway / RTCPeerConnection", |round| {
+        round.ours.dial / round.raw.dial
+    });
+    ratio("Dial, Peerway / js-libp2p", |round| round.ours.dial / round.js.dial);
+    ratio("Throughput, Peerway / RTCPeerConnection", |round| {
+        round.ours.throughput / round.raw.throughput
+    });
+    ratio("Throughput, Peerway / js-libp2p", |round| {
+        round.ours.throughput / round.js.throughput
+    });
+    ratio("Start to a direct ping, Peerway / js-libp2p", |round| {
+        round.ours.whole.unwrap_or(f64::NAN) / round.js.whole.unwrap_or(f64::NAN)
+    });
+}
+
+/// What direct connections cost the page that has them.
+async fn weigh(site: &Site, relay: &Multiaddr) -> anyhow::Result<()> {
+    let (one, many) = Browser::launch_two().await?;
+    let page = PagePeer::open_passive(&one, site, relay).await?;
+    let mut peers = Vec::new();
+    for _ in 0..CONNECTED {
+        peers.push(PagePeer::open_passive(&many, site, relay).await?);
+    }
+    // What the first one costs is code and tables that all share.
+    page.connect(peers[0].id(), Reach::DirectOnly).await?;
+    let before = Weight::of(&page).await?;
+    for peer in &peers[1..] {
+        page.connect(peer.id(), Reach::DirectOnly).await?;
+    }
+    let after = Weight::of(&page).await?;
+    let more = (CONNECTED - 1) as f64;
+    let per_connection = |name: &str, pick: fn(&Weight) -> f64| {
+        let name = format!("A further direct connection: {name}");
+        let kib = (pick(&after) - pick(&before)) / more / 1024.0;
+        report_in(&name, "KiB", std::iter::once(kib));
+    };
+    per_connection("WebAssembly memory", |weight| weight.wasm);
+    per_connection("JavaScript heap", |weight| weight.heap);
+    per_connection("the page's process", |weight| weight.process);
+    Ok(())
+}
+
+/// What a page takes, in bytes.
+struct Weight {
+    wasm: f64,
+    heap: f64,
+    process: f64,
+}
+
+impl Weight {
+    async fn of(page: &PagePeer) -> anyhow::Result<Self> {
+        let tab = page.page();
+        tab.devtools("HeapProfiler.collectGarbage", json!({})).await?;
+        tab.devtools("Performance.enable", json!({})).await?;
+        let metrics = tab.devtools("Performance.getMetrics", json!({})).await?;
+        let heap = metrics["metrics"].as_array().into_iter().flatten();
+        let heap = heap
+            .filter(|metric| metric["name"] == "JSHeapUsedSize")
+            .find_map(|metric| Value::as_f64(&metric["value"]));
+        Ok(Self {
+            wasm: page.status().await?.memory as f64,
+            heap: heap.unwrap_or(f64::NAN),
+            process: tab.browser().memory_of_pages().await? as f64,
+        })
+    }
 }
 
 /// What one round showed.
 struct Round {
-    /// Milliseconds.
+    ours: Sample,
+    js: Sample,
+    raw: Sample,
+    /// How often js-libp2p tried; the time is that of the try that succeeded.
+    tries: u32,
+}
+
+/// Whose sample of a round.
+type Pick = fn(&Round) -> &Sample;
+
+/// One turn of one of them.
+struct Sample {
+    /// Milliseconds from the dial to a connection.
     dial: f64,
     /// Mebibytes a second.
     throughput: f64,
+    /// Milliseconds from nothing, not even a node, to a ping over a direct connection.
+    whole: Option<f64>,
 }
 
-impl Round {
-    fn new(dial: Duration, transfer: Duration) -> Self {
+impl Sample {
+    fn new(dial: Duration, transfer: Duration, whole: Option<Duration>) -> Self {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         Self {
-            dial: dial.as_secs_f64() * 1_000.0,
+            dial: millis(dial),
             throughput: f64::from(u32::try_from(BYTES >> 20).unwrap_or(u32::MAX)) / transfer.as_secs_f64(),
+            whole: whole.map(millis),
         }
     }
 }

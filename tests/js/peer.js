@@ -36,6 +36,9 @@ const PATIENCE = 25_000
 const TRY = 4_000
 const TRIES = 5
 
+/** How often it looks for what no event tells. */
+const LOOK_EVERY = 5
+
 /** How often the peer announces itself when nothing happens. */
 const ANNOUNCE_EVERY = 5_000
 
@@ -60,6 +63,7 @@ export class Peer {
   async command ({ cmd, ...args }) {
     const commands = {
       start: this.#start,
+      meet: this.#meet,
       status: this.#status,
       dial: this.#dial,
       hangUp: this.#hangUp,
@@ -118,6 +122,18 @@ export class Peer {
       this.#announce()
     }
     return { peerId: node.peerId.toString() }
+  }
+
+  /** Starts, connects directly to a peer at this address, and has it answer a ping; the time is that of it all. */
+  async #meet ({ peer, address, ...start }) {
+    const began = performance.now()
+    await this.#start({ ...start, silent: true })
+    while (!this.#node.getMultiaddrs().some((own) => String(own).includes('/webrtc'))) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY))
+    }
+    await this.#dial({ address })
+    await this.#ping({ peer, route: 'webrtc' })
+    return { ms: performance.now() - began }
   }
 
   /** Everything that can be seen from outside, at one moment. */

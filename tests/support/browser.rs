@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+mod memory;
+
 use anyhow::Context;
 use fantoccini::{Client, wd::WindowHandle};
 use serde_json::Value;
@@ -123,6 +125,11 @@ impl Browser {
     /// Brings the window back to the screen.
     pub async fn restore(&self) -> anyhow::Result<()> {
         Ok(self.session.lock().await.session.client.maximize_window().await?)
+    }
+
+    /// What the processes of its pages take of the machine's memory and share with nobody, in bytes.
+    pub async fn memory_of_pages(&self) -> anyhow::Result<u64> {
+        memory::of_pages(self.session.lock().await.session.pid()?)
     }
 
     /// Ends it without warning: no goodbye from any page.

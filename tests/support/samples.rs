@@ -18,7 +18,7 @@ pub fn report_in(name: &str, unit: &str, samples: impl Iterator<Item = f64>) {
 
 fn summary(name: &str, unit: &str, mut samples: Vec<f64>) -> Value {
     samples.sort_by(f64::total_cmp);
-    let rounded = |value: Option<&f64>| value.map(|value| (value * 10.0).round() / 10.0);
+    let rounded = |value: Option<&f64>| value.map(|value| (value * 100.0).round() / 100.0);
     let middle = samples.len() / 2;
     let median = match (samples.len() % 2, samples.get(middle)) {
         (0, Some(upper)) => Some(f64::midpoint(samples[middle - 1], *upper)),
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn when_samples_are_even_in_number_the_median_lies_between_the_middle_two() {
         let even = summary("x", "ms", vec![4.0, 1.0, 2.04, 3.0]);
-        assert_eq!(even["median"], 2.5);
+        assert_eq!(even["median"], 2.52);
         assert_eq!(
             (&even["min"], &even["max"], &even["n"]),
             (&json!(1.0), &json!(4.0), &json!(4))

@@ -88,17 +88,18 @@ impl Session {
 
     /// Ends the browser as a crash or a power cut would: nothing in it learns of it.
     pub(crate) fn crash(&mut self) -> anyhow::Result<()> {
-        let pid = self
-            .client
+        rustix::process::kill_process(self.pid()?, rustix::process::Signal::KILL)?;
+        self.driver.kill()
+    }
+
+    /// The browser's first process.
+    pub(crate) fn pid(&self) -> anyhow::Result<rustix::process::Pid> {
+        self.client
             .capabilities()
             .and_then(|capabilities| capabilities.get("goog:processID"))
             .and_then(Value::as_i64)
-            .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
-        let Some(pid) = pid else {
-            bail!("the driver did not say which process its browser is");
-        };
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-        self.driver.kill()
+            .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?))
+            .context("the driver did not say which process its browser is")
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures the page and writes docs/benchmarks.md.
 //!
-//! Sizes are counted here. Times come from a program of the tests' that drives real browsers; it prints one JSON
-//! object a line, and whatever it measures gets a row.
+//! Sizes are counted here. Times come from programs of the tests' that drive real browsers; they print one JSON
+//! object a line, and whatever they measure gets a row.
 
 use std::cell::OnceCell;
 use std::fs;
@@ -10,22 +10,41 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::cargo::{NATIVE, cargo};
-use crate::page;
 use crate::paths::Paths;
 use crate::process::Process;
 use crate::relay::{self, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
+use crate::{js, page, page_peer};
 
-use self::report::{Machine, Report, Time};
+use self::report::{Machine, Report, Section, Time};
 
 mod report;
 mod sizes;
 
 /// Where the numbers are written.
 const WHERE: &str = "docs/benchmarks.md";
-/// The program that measures times, of the package `peerway-tests`.
-const TIMES: &str = "page-times";
+/// What measures times: programs of the package `peerway-tests`.
+const HARNESSES: [Harness; 2] = [
+    Harness {
+        program: "page-times",
+        title: "How long things take",
+        about: "The page in two headless browser processes, over loopback.",
+    },
+    Harness {
+        program: "webrtc-times",
+        title: "Two pages connected directly",
+        about: "Nodes in pages without a screen, in the same two headless browser processes and in turns, over loopback, signalled \
+                through our relay. `RTCPeerConnection` is the browser's own, signalled over one WebSocket; js-libp2p is at its \
+                defaults. Of what is compared, the ratio within each turn counts. 64 MiB go over a stream.",
+    },
+];
+
+struct Harness {
+    program: &'static str,
+    title: &'static str,
+    about: &'static str,
+}
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,7 +55,7 @@ pub(crate) struct Args {
 
 pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     let sizes = OnceCell::new();
-    let times = OnceCell::new();
+    let sections = OnceCell::new();
     let mut todo = setup::steps(paths, if args.sizes { Purpose::Run } else { Purpose::Test });
     todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
     todo.push(Step::new("count sizes", || {
@@ -44,20 +63,23 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
         Ok(())
     }));
     if !args.sizes {
+        todo.push(Step::new("build the page of the stories", || page_peer::build(paths)));
+        todo.push(Step::new("bundle the peers that are not ours", || js::build(paths)));
         todo.push(Step::new("measure times in real browsers", || {
-            let _ = times.set(measure(paths)?);
+            let measured: Result<Vec<Section>> = HARNESSES.iter().map(|harness| measure(paths, harness)).collect();
+            let _ = sections.set(measured?);
             Ok(())
         }));
     }
     steps::run_all(todo)?;
     let sizes = sizes.into_inner().context("sizes were counted")?;
-    match times.into_inner() {
+    match sections.into_inner() {
         None => println!("\n{}", report::size_table(&sizes)),
-        Some(times) => {
+        Some(sections) => {
             let report = Report {
                 machine: machine(),
                 sizes,
-                times,
+                sections,
             }
             .to_string();
             fs::write(paths.root.join(WHERE), &report).with_context(|| format!("cannot write {WHERE}"))?;
@@ -67,26 +89,31 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn measure(paths: &Paths) -> Result<Vec<Time>> {
+fn measure(paths: &Paths, harness: &Harness) -> Result<Section> {
+    let Harness { program, title, about } = *harness;
     let relay = relay::build(paths, Profile::Release)?;
     // What is measured is optimised; who only looks at the clock need not be, and is built already for the tests.
     cargo(paths, ["build", "--locked"])
         .args(NATIVE)
-        .args(["--bin", TIMES])
+        .args(["--bin", program])
         .run()?;
-    let harness = paths
+    let built = paths
         .native_target
         .join("debug")
-        .join(format!("{TIMES}{}", std::env::consts::EXE_SUFFIX));
-    let printed = Process::new(paths, harness)
+        .join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
+    let printed = Process::new(paths, built)
         .env("PEERWAY_TEST_RELAY", relay)
         .env("PEERWAY_TEST_PAGE", paths.page())
+        .env("PEERWAY_TEST_JS", js::bundles(paths))
+        .env("PEERWAY_TEST_PAGE_PEER", page_peer::place(paths))
+        .env("NODE_PATH", js::modules(paths)?)
         .run_and_capture()?;
-    printed
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .map(Time::parse)
-        .collect()
+    let lines = printed.lines().filter(|line| line.starts_with('{'));
+    Ok(Section {
+        title,
+        about,
+        times: lines.map(Time::parse).collect::<Result<_>>()?,
+    })
 }
 
 fn machine() -> Machine {

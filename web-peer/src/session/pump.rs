@@ -10,8 +10,10 @@ use futures::{
 };
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
+use libp2p::PeerId;
 use peerway_core::{
     chat::RoomName,
+    dial::Route,
     name::clean_name,
     node::{Command, Event, Events, Node, Nudge, Reach, Stopped, builder},
     view::{RelayStatus, View},
@@ -93,6 +95,7 @@ struct Pump {
 struct Marks {
     reserved: Option<()>,
     first_peer: Option<()>,
+    direct: Option<()>,
 }
 
 /// Whether the relay's server answers HTTP.
@@ -386,8 +389,17 @@ impl Pump {
             Event::PeerDiscovered { .. } if self.marks.first_peer.replace(()).is_none() => {
                 browser::mark("peerway:first-peer");
             }
+            // The change of the route came before.
+            Event::PeerMeasured { peer, .. } if self.is_direct(*peer) && self.marks.direct.replace(()).is_none() => {
+                browser::mark("peerway:direct");
+            }
             _ => {}
         }
+    }
+
+    fn is_direct(&self, peer: PeerId) -> bool {
+        let row = self.view.peers.get(&peer);
+        row.is_some_and(|row| row.route == Some(Route::WebRtc))
     }
 
     /// Time has passed: rows of peers long gone disappear, and a relay that stays lost is looked up anew.

@@ -11,6 +11,14 @@ use super::sizes::Size;
 pub(super) struct Report {
     pub(super) machine: Machine,
     pub(super) sizes: Vec<Size>,
+    pub(super) sections: Vec<Section>,
+}
+
+/// What one program measured.
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    /// How it was measured.
+    pub(super) about: &'static str,
     pub(super) times: Vec<Time>,
 }
 
@@ -83,10 +91,14 @@ impl fmt::Display for Report {
             "Machine: {cores} cores ({model}), {memory_gib} GiB. Relay, release build, and browsers all on it.\n"
         )?;
         writeln!(f, "## What a visitor downloads\n\n{}", size_table(&self.sizes))?;
-        writeln!(
-            f,
-            "## How long things take\n\nTwo headless browser processes, over loopback.\n"
-        )?;
+        let sections: Vec<String> = self.sections.iter().map(Section::to_string).collect();
+        f.write_str(&sections.join("\n"))
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## {}\n\n{}\n", self.title, self.about)?;
         writeln!(f, "| what | median | min | max | runs |\n|---|--:|--:|--:|--:|")?;
         for Time {
             name,
@@ -107,7 +119,7 @@ impl fmt::Display for Report {
 /// As many digits as mean something.
 fn readable(value: f64) -> String {
     if value < 10.0 {
-        format!("{value:.1}")
+        format!("{value:.2}")
     } else {
         format!("{value:.0}")
     }
@@ -152,11 +164,15 @@ mod tests {
         let report = Report {
             machine,
             sizes,
-            times: vec![Time::parse(line).unwrap()],
+            sections: vec![Section {
+                title: "Times",
+                about: "On loopback.",
+                times: vec![Time::parse(line).unwrap()],
+            }],
         }
         .to_string();
         assert!(
-            report.contains("| reserved | 412 ms | 9.0 ms | 601 ms | 10 |"),
+            report.contains("| reserved | 412 ms | 9.04 ms | 601 ms | 10 |"),
             "{report}"
         );
         assert!(report.contains("| in all | 2.0 | 0.5 |"), "{report}");
