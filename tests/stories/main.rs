@@ -1,8 +1,10 @@
 //! Stories that cross crates, told with a real relay and real browsers.
 
+mod channels;
 mod chat;
 mod clipboard;
 mod clock;
+mod cycles;
 mod direct;
 mod driver;
 mod exposure;

@@ -288,6 +288,13 @@ impl JsPeer {
         Ok(serde_json::from_value(dialled)?)
     }
 
+    /// Ends its node, and starts one that connects directly to `peer` at this address, until a ping is answered.
+    pub async fn meet_anew(&self, relay: &Multiaddr, peer: PeerId, address: &Multiaddr) -> anyhow::Result<Duration> {
+        self.host.command(json!({ "cmd": "stop" })).await?;
+        self.timed(json!({ "cmd": "meet", "relay": relay, "peer": peer.to_string(), "address": address }))
+            .await
+    }
+
     /// Waits until it is connected to `peer` by `route` and identify has run there; returns what the other says it is.
     pub async fn identified(&self, peer: PeerId, route: JsRoute) -> anyhow::Result<String> {
         let id = peer.to_string();

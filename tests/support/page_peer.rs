@@ -98,14 +98,28 @@ pub enum Reach {
 impl PagePeer {
     /// Opens one that keeps a slot on this relay, and waits for the slot; `site` is [`page_peer_site`].
     pub async fn open(browser: &Browser, site: &Site, relay: &Multiaddr) -> anyhow::Result<Self> {
+        Self::open_with(browser, site, &[("relay", &relay.to_string())]).await
+    }
+
+    /// As [`Self::open`], one that connects to nobody unless it is told to.
+    pub async fn open_passive(browser: &Browser, site: &Site, relay: &Multiaddr) -> anyhow::Result<Self> {
+        Self::open_with(
+            browser,
+            site,
+            &[("relay", &relay.to_string()), ("initiative", "nobody")],
+        )
+        .await
+    }
+
+    async fn open_with(browser: &Browser, site: &Site, query: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut url = url::Url::parse(&site.url())?;
-        url.query_pairs_mut().append_pair("relay", &relay.to_string());
+        url.query_pairs_mut().extend_pairs(query);
         Self::reserved(browser.open(url.as_str()).await?).await
     }
 
     /// Ends its node and starts another, with another identity, in the same tab.
     pub async fn start_anew(self, relay: &Multiaddr) -> anyhow::Result<Self> {
-        self.command::<Value>(json!({ "cmd": "stop" })).await?;
+        self.stop().await?;
         self.command::<Value>(json!({ "cmd": "start", "relay": relay })).await?;
         Self::reserved(self.page).await
     }
@@ -158,7 +172,8 @@ impl PagePeer {
 
     /// What of the browser's it has made and not closed.
     pub async fn connections(&self) -> anyhow::Result<Connections> {
-        Ok(serde_json::from_value(self.page.run("return connections;").await?)?)
+        let script = "return { made: connections.made, live: connections.live };";
+        Ok(serde_json::from_value(self.page.run(script).await?)?)
     }
 
     /// Waits until it has closed every connection of the browser's but so many.
@@ -202,6 +217,25 @@ impl PagePeer {
         };
         self.command(json!({ "cmd": "connect", "peer": peer.to_string(), "reach": reach }))
             .await
+    }
+
+    /// Closes every connection to a peer, and waits until none is left.
+    pub async fn hang_up(&self, peer: PeerId) -> anyhow::Result<()> {
+        self.command::<Value>(json!({ "cmd": "hangUp", "peer": peer.to_string() }))
+            .await?;
+        self.reaches(peer, None).await
+    }
+
+    /// Ends its node, and starts one that connects to nobody but this peer: directly, until a ping is answered.
+    pub async fn meet_anew(&self, relay: &Multiaddr, peer: PeerId) -> anyhow::Result<Duration> {
+        self.stop().await?;
+        let meet = json!({ "cmd": "meet", "relay": relay, "initiative": "nobody", "peer": peer.to_string() });
+        self.command::<Took>(meet).await?.duration()
+    }
+
+    /// Ends its node.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        self.command::<Value>(json!({ "cmd": "stop" })).await.map(drop)
     }
 
     /// Sends so many bytes to an echo on the best route, half-closes, reads until the other side has closed too, and

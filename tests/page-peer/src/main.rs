@@ -14,7 +14,7 @@ use wasm_bindgen::{JsValue, closure::Closure};
 use wasm_bindgen_futures::{future_to_promise, spawn_local};
 use web_sys::UrlSearchParams;
 
-use crate::peer::{Command, Peer};
+use crate::peer::{Command, Initiative, Peer, Start};
 
 fn main() {
     console_error_panic_hook::set_once();
@@ -54,11 +54,19 @@ async fn answer(peer: &Peer, command: &JsValue) -> anyhow::Result<JsValue> {
     JSON::parse(&answer).map_err(|_| anyhow::anyhow!("no JSON: {answer}"))
 }
 
-/// `?relay=MULTIADDR&room=NAME`: the node starts by itself.
+/// `?relay=MULTIADDR&room=NAME`, `&initiative=nobody`: the node starts by itself.
 fn start_by_query() -> Option<Command> {
     let search = web_sys::window()?.location().search().ok()?;
     let query = UrlSearchParams::new_with_str(&search).ok()?;
     let relay = query.get("relay")?;
     let room = query.get("room");
-    Some(Command::Start { relay, room })
+    let initiative = match query.get("initiative").as_deref() {
+        Some("nobody") => Initiative::Nobody,
+        Some(_) | None => Initiative::ByPlan,
+    };
+    Some(Command::Start(Start {
+        relay,
+        room,
+        initiative,
+    }))
 }

@@ -4,11 +4,13 @@ use std::cell::RefCell;
 
 use anyhow::Context;
 use futures::{FutureExt, channel::oneshot, future::Shared};
+use gloo_timers::future::TimeoutFuture;
 use js_sys::{ArrayBuffer, WebAssembly::Memory};
-use libp2p::identity::Keypair;
+use libp2p::{PeerId, identity::Keypair};
 use peerway_core::{
     chat::RoomName,
-    dial::Route,
+    config::Config,
+    dial::{self, Route},
     node::{self, Node, RelaySpec},
     view::{PeerRow, RelayStatus, View},
 };
@@ -19,16 +21,27 @@ use wasm_bindgen_futures::spawn_local;
 
 use crate::streams::{self, ECHO, SINK};
 
+/// How often [`until`] looks.
+const LOOK_EVERY_MILLIS: u32 = 5;
+
 /// What can be asked: `{ cmd: "echo", peer: "12D3…", bytes: 1 }`.
 #[derive(Deserialize)]
 #[serde(tag = "cmd", rename_all = "camelCase")]
 pub(crate) enum Command {
     /// Starts a node that keeps a slot on this relay.
-    Start { relay: String, room: Option<String> },
+    Start(Start),
+    /// Starts such a node, connects it directly to a peer, and has that answer a ping; says how long it all took.
+    Meet {
+        peer: String,
+        #[serde(flatten)]
+        start: Start,
+    },
     /// Everything that can be seen from outside, at one moment.
     Status,
     /// Connects; says on which route, and how long it took.
     Connect { peer: String, reach: Reach },
+    /// Closes every connection to a peer, and leaves it alone.
+    HangUp { peer: String },
     /// Has so many bytes sent back on the best route and compares them; both sides half-close.
     Echo { peer: String, bytes: usize },
     /// Sends so many bytes on the best route, until the other side has said that it has them.
@@ -39,6 +52,25 @@ pub(crate) enum Command {
     Say { text: String },
     /// Ends the node; done when nothing of it runs any more.
     Stop,
+}
+
+/// How a node is started.
+#[derive(Deserialize)]
+pub(crate) struct Start {
+    pub(crate) relay: String,
+    /// The lobby if none is named.
+    pub(crate) room: Option<String>,
+    #[serde(default)]
+    pub(crate) initiative: Initiative,
+}
+
+/// [`dial::Initiative`] as a command has it.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Initiative {
+    #[default]
+    ByPlan,
+    Nobody,
 }
 
 /// [`node::Reach`] as a command has it.
@@ -65,12 +97,21 @@ struct Running {
 impl Peer {
     pub(crate) async fn command(&self, command: Command) -> anyhow::Result<Value> {
         match command {
-            Command::Start { relay, room } => self.start(&relay, room).await,
+            Command::Start(start) => self.start(start).await,
+            Command::Meet { peer, start } => {
+                let (met, ms) = timed(self.meet(peer.parse()?, start)).await;
+                met.map(|()| json!({ "ms": ms }))
+            }
             Command::Status => Ok(status(&self.node()?.view().await?)),
             Command::Connect { peer, reach } => {
                 let (node, peer) = (self.node()?, peer.parse()?);
                 let (route, ms) = timed(node.connect(peer, reach.into())).await;
                 Ok(json!({ "route": name_of(route?), "ms": ms }))
+            }
+            Command::HangUp { peer } => {
+                let peer = peer.parse()?;
+                self.node()?.send(node::Command::Disconnect { peer }).await?;
+                Ok(Value::Null)
             }
             Command::Echo { peer, bytes } => {
                 let stream = self.node()?.open(peer.parse()?, ECHO).await?;
@@ -106,10 +147,18 @@ impl Peer {
             .context("there is no node: start one")
     }
 
-    async fn start(&self, relay: &str, room: Option<String>) -> anyhow::Result<Value> {
+    async fn start(&self, start: Start) -> anyhow::Result<Value> {
         anyhow::ensure!(self.running.borrow().is_none(), "there is a node: stop it first");
+        let Start {
+            relay,
+            room,
+            initiative,
+        } = start;
         let room = room.map_or_else(|| Ok(RoomName::default()), |name| name.parse())?;
+        let mut config = Config::default();
+        config.dial.initiative = initiative.into();
         let (node, _, event_loop) = node::builder(Keypair::generate_ed25519())
+            .config(config)
             .relay(relay.parse::<RelaySpec>()?)
             .room(room)
             .build()?;
@@ -128,6 +177,19 @@ impl Peer {
         Ok(json!({ "peerId": node.local_peer_id().to_string() }))
     }
 
+    async fn meet(&self, peer: PeerId, start: Start) -> anyhow::Result<()> {
+        self.start(start).await?;
+        let node = self.node()?;
+        until(&node, |view| view.relay_status() == RelayStatus::Reserved).await?;
+        node.connect(peer, node::Reach::DirectOnly).await?;
+        until(&node, |view| {
+            view.peers
+                .get(&peer)
+                .is_some_and(|row| row.route == Some(Route::WebRtc) && row.round_trip.is_some())
+        })
+        .await
+    }
+
     async fn say(&self, text: &str) -> anyhow::Result<Value> {
         let node = self.node()?;
         for room in node.view().await?.rooms.into_keys() {
@@ -135,6 +197,14 @@ impl Peer {
         }
         Ok(Value::Null)
     }
+}
+
+/// Looks until it is so. Whoever asked waits only so long.
+async fn until(node: &Node, is: impl Fn(&View) -> bool) -> anyhow::Result<()> {
+    while !is(&node.view().await?) {
+        TimeoutFuture::new(LOOK_EVERY_MILLIS).await;
+    }
+    Ok(())
 }
 
 fn status(view: &View) -> Value {
@@ -194,6 +264,15 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, f64) {
     };
     let began = now();
     (work.await, now() - began)
+}
+
+impl From<Initiative> for dial::Initiative {
+    fn from(initiative: Initiative) -> Self {
+        match initiative {
+            Initiative::ByPlan => Self::ByPlan,
+            Initiative::Nobody => Self::Nobody,
+        }
+    }
 }
 
 impl From<Reach> for node::Reach {
