@@ -35,10 +35,18 @@ async fn main() -> anyhow::Result<()> {
             address.iter().any(|part| matches!(part, Protocol::Ws(_)))
         })
         .await?;
-    let (sites, browsers) = ((page_site()?, page_peer_site()?), Browser::launch_two().await?);
+    let (sites, browsers) = ((page_site()?, page_peer_site()?), windows().await?);
     compare(&browsers, &sites, &address).await?;
     drop(browsers);
     weigh(&sites.1, &address).await
+}
+
+/// Two browsers in which no page is hidden.
+async fn windows() -> anyhow::Result<(Browser, Browser)> {
+    let browsers = Browser::launch_two().await?;
+    browsers.0.open_windows().await;
+    browsers.1.open_windows().await;
+    Ok(browsers)
 }
 
 /// Ours, js-libp2p's and the browser's own, in turns.
@@ -75,6 +83,8 @@ async fn compare(browsers: &(Browser, Browser), sites: &(Site, Site), relay: &Mu
         let throughput = js.0.throughput(js.1.id(), JsRoute::Webrtc, BYTES).await?;
         // So that the next dial begins without a circuit too.
         js.0.hang_up_all(js.1.id()).await?;
+        // By itself it takes many seconds to find out that a direct connection was closed.
+        js.1.hang_up_all(js.0.id()).await?;
         js.1.forgets(js.0.id()).await?;
         let whole = newcomers.1.meet_anew(relay, js.1.id(), &js_address).await?;
         let js = Sample::new(dialled.took()?, throughput, Some(whole));
@@ -130,7 +140,7 @@ fn tell(rounds: &[Round]) {
 
 /// What direct connections cost the page that has them.
 async fn weigh(site: &Site, relay: &Multiaddr) -> anyhow::Result<()> {
-    let (one, many) = Browser::launch_two().await?;
+    let (one, many) = windows().await?;
     let page = PagePeer::open_passive(&one, site, relay).await?;
     let mut peers = Vec::new();
     for _ in 0..CONNECTED {

@@ -41,12 +41,25 @@ struct Tabs {
     /// The tab that the browser opened by itself, until it is used.
     unused: Option<WindowHandle>,
     console: Vec<LogEntry>,
+    new_pages: NewPages,
+}
+
+/// Where a page is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NewPages {
+    Tabs,
+    Windows,
 }
 
 impl Browser {
     /// Starts Chromium here.
     pub async fn launch() -> anyhow::Result<Self> {
         Self::launch_in(Kind::Chromium, &Place::Here, ProtocolEvents::Ignored).await
+    }
+
+    /// From now on opens every page in a window of its own: none is hidden, so none is throttled.
+    pub async fn open_windows(&self) {
+        self.session.lock().await.new_pages = NewPages::Windows;
     }
 
     /// Starts two browser processes at the same time.
@@ -64,16 +77,18 @@ impl Browser {
                 current: Some(first.clone()),
                 unused: Some(first),
                 console: Vec::new(),
+                new_pages: NewPages::Tabs,
             })),
         })
     }
 
-    /// Opens `url` in a tab of its own.
+    /// Opens `url` in a tab of its own. The others of its window are hidden then, and their timers throttled.
     pub async fn open(&self, url: &str) -> anyhow::Result<Page> {
         let mut tabs = self.session.lock().await;
+        let as_tab = tabs.new_pages == NewPages::Tabs;
         let tab = match tabs.unused.take() {
             Some(tab) => tab,
-            None => tabs.session.client.new_window(true).await?.handle,
+            None => tabs.session.client.new_window(as_tab).await?.handle,
         };
         drop(tabs);
         let page = Page::new(self.clone(), tab);

@@ -24,9 +24,9 @@ use crate::rtc::{Channel, ChannelEvents, ChannelState, RawChannel};
 pub(crate) use machine::Acks;
 
 /// No more is handed to the browser while this much waits there.
-const WAITING_HIGH: usize = 512 * 1024;
+const WAITING_HIGH: usize = 1024 * 1024;
 /// Writing goes on when no more than this waits.
-const WAITING_LOW: usize = 128 * 1024;
+const WAITING_LOW: usize = 512 * 1024;
 /// What all streams of a connection together hold unread: four slow readers at their bound.
 const MAX_UNREAD_OF_ALL: usize = 4 * machine::MAX_UNREAD;
 
