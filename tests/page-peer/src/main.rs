@@ -54,11 +54,16 @@ async fn answer(peer: &Peer, command: &JsValue) -> anyhow::Result<JsValue> {
     JSON::parse(&answer).map_err(|_| anyhow::anyhow!("no JSON: {answer}"))
 }
 
-/// `?relay=MULTIADDR&room=NAME`: the node starts by itself.
+/// `?relay=MULTIADDR&room=NAME&stun=stun:HOST:PORT` (the last repeatable): the node starts by itself.
 fn start_by_query() -> Option<Command> {
     let search = web_sys::window()?.location().search().ok()?;
     let query = UrlSearchParams::new_with_str(&search).ok()?;
     let relay = query.get("relay")?;
     let room = query.get("room");
-    Some(Command::Start { relay, room })
+    let stun = query
+        .get_all("stun")
+        .iter()
+        .filter_map(|value| value.as_string())
+        .collect();
+    Some(Command::Start { relay, room, stun })
 }

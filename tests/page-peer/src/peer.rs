@@ -23,8 +23,13 @@ use crate::streams::{self, ECHO, SINK};
 #[derive(Deserialize)]
 #[serde(tag = "cmd", rename_all = "camelCase")]
 pub(crate) enum Command {
-    /// Starts a node that keeps a slot on this relay.
-    Start { relay: String, room: Option<String> },
+    /// Starts a node that keeps a slot on this relay, and asks these servers for its public address.
+    Start {
+        relay: String,
+        room: Option<String>,
+        #[serde(default)]
+        stun: Vec<String>,
+    },
     /// Everything that can be seen from outside, at one moment.
     Status,
     /// Connects; says on which route, and how long it took.
@@ -65,7 +70,7 @@ struct Running {
 impl Peer {
     pub(crate) async fn command(&self, command: Command) -> anyhow::Result<Value> {
         match command {
-            Command::Start { relay, room } => self.start(&relay, room).await,
+            Command::Start { relay, room, stun } => self.start(&relay, room, stun).await,
             Command::Status => Ok(status(&self.node()?.view().await?)),
             Command::Connect { peer, reach } => {
                 let (node, peer) = (self.node()?, peer.parse()?);
@@ -106,7 +111,7 @@ impl Peer {
             .context("there is no node: start one")
     }
 
-    async fn start(&self, relay: &str, room: Option<String>) -> anyhow::Result<Value> {
+    async fn start(&self, relay: &str, room: Option<String>, stun: Vec<String>) -> anyhow::Result<Value> {
         anyhow::ensure!(self.running.borrow().is_none(), "there is a node: stop it first");
         let room = room.map_or_else(|| Ok(RoomName::default()), |name| name.parse())?;
         let (node, _, event_loop) = node::builder(Keypair::generate_ed25519())
@@ -123,6 +128,7 @@ impl Peer {
             node: node.clone(),
             ended,
         });
+        node.send(node::Command::SetStunServers(stun)).await?;
         spawn_local(streams::serve(node.accept(ECHO).await??, streams::echo_all));
         spawn_local(streams::serve(node.accept(SINK).await??, streams::count_all));
         Ok(json!({ "peerId": node.local_peer_id().to_string() }))
