@@ -217,6 +217,37 @@ impl PagePeer {
         self.command(connect(peer, reach)).await
     }
 
+    /// As [`Self::connect`], at most this long, and the browser can be told other things meanwhile. Answers how it ended.
+    pub async fn connect_meanwhile(
+        &self,
+        peer: PeerId,
+        reach: Reach,
+        within: Duration,
+    ) -> anyhow::Result<Result<Connected, String>> {
+        let (command, key) = (connect(peer, reach), json!(peer.to_string()));
+        // What a script returns the driver waits for, and does nothing else.
+        let begin = format!(
+            "globalThis.ended ??= {{}};
+             const end = (answer) => {{ ended[{key}] = answer; }};
+             end(null);
+             peer.command({command}).then((ok) => end({{ ok }}), (error) => end({{ error: String(error.message ?? error) }}));"
+        );
+        self.page.run(&begin).await?;
+        let mut answer = eventually(within, &format!("the end of a dial of {peer}"), async || {
+            let answer = self.page.run(&format!("return ended[{key}] ?? null;")).await?;
+            Ok(if answer.is_null() {
+                Look::NotYet(format!("{:#?}", self.status().await?))
+            } else {
+                Look::There(answer)
+            })
+        })
+        .await?;
+        Ok(match answer["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(serde_json::from_value(answer["ok"].take())?),
+        })
+    }
+
     /// Sends so many bytes to an echo on the best route, half-closes, reads until the other side has closed too, and
     /// compares them all.
     pub async fn echo(&self, peer: PeerId, bytes: usize) -> anyhow::Result<Duration> {
