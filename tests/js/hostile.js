@@ -37,3 +37,21 @@ export async function signalRaw (stream, { messages, end = false }) {
   }
   return said(await over, answered)
 }
+
+/** Opens a stream and does not say for what. */
+export async function openMute (connection) {
+  // No part of the interface: whoever behaves has no use for it.
+  return await connection.muxer.createStream()
+}
+
+/** From now on does not even say whether it speaks a protocol that the other side wants to speak. */
+export function ignore (protocol, connection) {
+  const named = (data) => new TextDecoder().decode(data.subarray()).includes(protocol)
+  connection.muxer.addEventListener('stream', ({ detail: stream }) => {
+    stream.addEventListener('message', ({ data }) => {
+      if (named(data)) {
+        stream.send = () => true
+      }
+    })
+  })
+}

@@ -17,7 +17,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 
 import { DISCOVERY_TOPIC, decode, encode, roomTopic } from './gossip.js'
-import { SIGNALING, bytesOf, signalRaw } from './hostile.js'
+import { SIGNALING, bytesOf, ignore, openMute, signalRaw } from './hostile.js'
 import { ECHO, SINK, askForEcho, countAll, echoAll, sendAll } from './streams.js'
 
 /** The protocol that every libp2p has. */
@@ -75,6 +75,7 @@ export class Peer {
       say: this.#say,
       signal: this.#signal,
       answerSignals: this.#answerSignals,
+      ignoreSignals: this.#ignoreSignals,
       stop: this.#stop
     }
     if (!Object.hasOwn(commands, cmd)) {
@@ -202,17 +203,31 @@ export class Peer {
     return await sendAll(stream, bytes)
   }
 
-  /** Bytes on a signalling stream of its own, over the circuit. It may wait longer than a deadline of the other side's. */
-  async #signal ({ peer, ...what }) {
+  /**
+   * Bytes on a signalling stream of its own, over the circuit; a mute one does not say that it is for signalling. It may
+   * wait longer than a deadline of the other side's.
+   */
+  async #signal ({ peer, mute = false, ...what }) {
     const connection = this.#connection(peer, 'circuit')
-    const stream = await connection.newStream(SIGNALING, { runOnLimitedConnection: true, signal: patience() })
+    const stream = mute
+      ? await openMute(connection)
+      : await connection.newStream(SIGNALING, { runOnLimitedConnection: true, signal: patience() })
     return await signalRaw(stream, what)
   }
 
-  /** From now on whoever offers a direct connection is told these bytes, and nothing more. */
-  async #answerSignals ({ messages }) {
+  /**
+   * From now on whoever offers a direct connection is told these bytes, and nothing more; with `once` only the first who
+   * does, and the others are refused.
+   */
+  async #answerSignals ({ messages, once = false }) {
+    let answered = false
     await this.#node.unhandle(SIGNALING)
     await this.#node.handle(SIGNALING, (stream) => {
+      if (once && answered) {
+        stream.abort(new Error('once was enough'))
+        return
+      }
+      answered = true
       // Not before the offer: an answer to nothing is another mistake than the one that is to be made.
       stream.addEventListener('message', () => {
         for (const message of messages) {
@@ -220,6 +235,11 @@ export class Peer {
         }
       }, { once: true })
     }, { runOnLimitedConnection: true })
+  }
+
+  /** From now on whoever wants to offer one over the circuit hears nothing at all. */
+  #ignoreSignals ({ peer }) {
+    ignore(SIGNALING, this.#connection(peer, 'circuit'))
   }
 
   async #join ({ name }) {

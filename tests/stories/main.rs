@@ -15,6 +15,7 @@ mod lifecycle;
 mod loss;
 mod nat;
 mod network;
+mod relays;
 mod signaling;
 mod tabs;
 mod words;

@@ -3,15 +3,21 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use futures::future::try_join_all;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use peerway_tests::{
     browser::{Browser, Kind, ProtocolEvents},
     eventually::{Look, eventually},
+    js::JsRoute,
     netns::{
         Host, Place,
         nat::{Device, Families, Filter, Internet, Router},
     },
     page::{Page, READY_WITHIN, SOON, Shown, chat_both_ways},
-    relay::{Relay, RelayConfig},
+    page_peer::{PagePeer, page_peer_site, page_peer_site_at},
+    relay::{Relay, RelayConfig, RelayInfo},
+    site::Site,
 };
 use serde_json::json;
 
@@ -30,7 +36,10 @@ const UPGRADED_WITHIN: Duration = Duration::from_secs(40);
 const NO_WAY: &str = "because the networks between the two browsers do not let them connect directly";
 
 /// What it says when a browser was still looking for addresses to try as the time was over: without UDP it looks for long.
-const TOO_LATE: &str = "because no direct connection in time";
+const TOO_LATE: &str = "because there was no direct connection in time";
+
+/// More than every buffer on the way holds.
+const LARGE: usize = 8 << 20;
 
 /// From another network under a page to a chat that works, both ways.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
@@ -80,15 +89,22 @@ impl World {
         self.internet.home(name, filter, Families::Ipv4)
     }
 
+    /// Our page in a browser of its own.
+    async fn page(&self, place: &Place) -> anyhow::Result<Page> {
+        let url = format!("http://{}:{}/", self.relay_host.address(), self.relay.port());
+        let browser = Browser::launch_in(Kind::Chromium, place, ProtocolEvents::Ignored).await?;
+        open_with(&browser, &url, KEEP_CONNECTIONS).await
+    }
+
     /// Our page in a browser of its own at each of two places, both reserved.
     async fn two_pages(&self, alice: &Place, bob: &Place) -> anyhow::Result<Pair> {
-        let url = format!("http://{}:{}/", self.relay_host.address(), self.relay.port());
-        let open = async |place| {
-            let browser = Browser::launch_in(Kind::Chromium, place, ProtocolEvents::Ignored).await?;
-            open_with(&browser, &url, KEEP_CONNECTIONS).await
-        };
-        let (alice, bob) = futures::try_join!(open(alice), open(bob))?;
+        let (alice, bob) = futures::try_join!(self.page(alice), self.page(bob))?;
         Pair::reserved(alice, bob).await
+    }
+
+    /// Where nodes come from that echo: the relay's machine.
+    fn echoes(&self) -> anyhow::Result<Site> {
+        page_peer_site_at(&self.relay_host)
     }
 }
 
@@ -122,6 +138,12 @@ impl Pair {
 
     async fn chat(&self, word: &str) -> anyhow::Result<()> {
         chat_both_ways(&self.alice, &self.bob, SOON, word).await
+    }
+
+    /// In place of the pages come nodes that echo.
+    async fn echo(self, site: &Site, route: JsRoute) -> anyhow::Result<()> {
+        let (alice, bob) = futures::try_join!(replace(self.alice, site), replace(self.bob, site))?;
+        echo(&alice, &bob, route).await
     }
 
     /// They connect directly, and talk.
@@ -205,6 +227,30 @@ async fn open_with(browser: &Browser, url: &str, script: &str) -> anyhow::Result
     Ok(page)
 }
 
+/// In place of a page comes a node that echoes, at the same relay and with the same STUN servers.
+async fn replace(page: Page, site: &Site) -> anyhow::Result<PagePeer> {
+    // Only who is on its network can ask the relay.
+    let info = page.run("return fetch('/relay.json').then((answer) => answer.json());");
+    let info: RelayInfo = serde_json::from_value(info.await?)?;
+    // Homes have IPv4, whatever else they have.
+    let is_usable = |address: &&Multiaddr| {
+        let mut parts = address.iter();
+        matches!(parts.next(), Some(Protocol::Ip4(_))) && parts.any(|part| matches!(part, Protocol::Ws(_)))
+    };
+    let relay = info.addrs.iter().find(is_usable).context("no WebSocket over IPv4")?;
+    PagePeer::replace(page, site, relay, &info.stun).await
+}
+
+/// Waits until two nodes are connected by this route, and has eight megabytes sent there and back.
+async fn echo(alice: &PagePeer, bob: &PagePeer, route: JsRoute) -> anyhow::Result<()> {
+    futures::try_join!(
+        alice.reaches_within(DIRECT_WITHIN, bob.id(), Some(route)),
+        bob.reaches_within(DIRECT_WITHIN, alice.id(), Some(route))
+    )?;
+    alice.echo(bob.id(), LARGE).await?;
+    Ok(())
+}
+
 /// Waits until the row of `peer` gives one of these reasons.
 async fn says_why(page: &Page, peer: &str, reasons: &[&str]) -> anyhow::Result<()> {
     let script = format!("return document.querySelector('[data-peer-id=\"{peer}\"]')?.innerText ?? '';");
@@ -233,7 +279,8 @@ async fn when_both_have_public_addresses_they_connect_directly() -> anyhow::Resu
     };
     let (alice, bob) = (world.internet.public_host("alice")?, world.internet.public_host("bob")?);
     let pair = world.two_pages(alice.place(), bob.place()).await?;
-    pair.are_direct().await
+    pair.are_direct().await?;
+    pair.echo(&world.echoes()?, JsRoute::Webrtc).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,7 +291,8 @@ async fn when_both_routers_keep_ports_they_connect_directly() -> anyhow::Result<
     let (alice, _) = world.home("alice", Filter::PortPreserving)?;
     let (bob, _) = world.home("bob", Filter::PortPreserving)?;
     let pair = world.two_pages(alice.place(), bob.place()).await?;
-    pair.are_direct().await
+    pair.are_direct().await?;
+    pair.echo(&world.echoes()?, JsRoute::Webrtc).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,55 +307,61 @@ async fn when_only_ipv6_is_not_translated_they_connect_directly_over_it() -> any
     pair.are_direct().await?;
     assert_eq!(pair.alice.run(REMOTE_ADDRESS).await?, "2001:db8:12::2");
     assert_eq!(pair.bob.run(REMOTE_ADDRESS).await?, "2001:db8:11::2");
-    Ok(())
+    pair.echo(&world.echoes()?, JsRoute::Webrtc).await
 }
 
+/// One story of what would be three: each waits long, until browsers have given up, and they can wait together.
 #[tokio::test(flavor = "multi_thread")]
-async fn when_one_router_draws_ports_at_random_they_are_relayed_until_it_is_replaced() -> anyhow::Result<()> {
+async fn when_routers_let_no_browser_through_all_are_relayed_until_one_of_them_is_replaced() -> anyhow::Result<()> {
     let Some(mut world) = World::enter().await? else {
         return Ok(());
     };
-    let (alice, router) = world.home("alice", Filter::Symmetric)?;
-    let (bob, _) = world.home("bob", Filter::PortPreserving)?;
-    let pair = world.two_pages(alice.place(), bob.place()).await?;
-    pair.mark().await?;
-    pair.are_relayed_because(&[NO_WAY]).await?;
+    let (friendly, _) = world.home("friendly", Filter::PortPreserving)?;
+    let (drawing, router) = world.home("drawing", Filter::Symmetric)?;
+    let (also_drawing, _) = world.home("also-drawing", Filter::Symmetric)?;
+    let (blocked, _) = world.home("blocked", Filter::UdpBlocked)?;
+    let homes = [&friendly, &drawing, &also_drawing, &blocked];
+    let pages = try_join_all(homes.map(|home| world.page(home.place()))).await?;
+    let [friendly, drawing, also_drawing, blocked] = &pages[..] else {
+        anyhow::bail!("{} pages for {} homes", pages.len(), homes.len());
+    };
+    let pair = |alice: &Page, bob: &Page| Pair::reserved(alice.clone(), bob.clone());
+    let (replaced, drawn_twice, drawn, cut_off) = futures::try_join!(
+        pair(friendly, drawing),
+        pair(drawing, also_drawing),
+        pair(friendly, also_drawing),
+        pair(friendly, blocked)
+    )?;
+    replaced.mark().await?;
+    futures::try_join!(
+        replaced.are_relayed_because(&[NO_WAY]),
+        drawn_twice.are_relayed_because(&[NO_WAY]),
+        drawn.are_relayed_because(&[NO_WAY]),
+        cut_off.are_relayed_because(&[NO_WAY, TOO_LATE])
+    )?;
 
     router.set_filter(Filter::PortPreserving)?;
     // What a browser says whose network changed.
-    for page in [&pair.alice, &pair.bob] {
+    for page in [friendly, drawing] {
         page.run("dispatchEvent(new Event('online'));").await?;
     }
-    pair.reach("webrtc", UPGRADED_WITHIN).await?;
-    pair.chat("directly").await?;
-    assert!(pair.are_still_marked().await?);
+    replaced.reach("webrtc", UPGRADED_WITHIN).await?;
+    replaced.chat("directly").await?;
+    assert!(replaced.are_still_marked().await?);
+    for pair in [&drawn_twice, &drawn, &cut_off] {
+        pair.reach("circuit", Duration::ZERO).await?;
+        pair.chat("still through the relay").await?;
+    }
+
+    router.set_filter(Filter::Symmetric)?;
+    let site = world.echoes()?;
+    let nodes = try_join_all(pages.into_iter().map(|page| replace(page, &site))).await?;
+    let [friendly, drawing, also_drawing, blocked] = &nodes[..] else {
+        anyhow::bail!("{} nodes in place of as many pages", nodes.len());
+    };
+    let echoes = [(drawing, friendly), (also_drawing, drawing), (blocked, friendly)];
+    try_join_all(echoes.map(|(alice, bob)| echo(alice, bob, JsRoute::Circuit))).await?;
     Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn when_both_routers_draw_ports_at_random_they_are_relayed() -> anyhow::Result<()> {
-    let Some(mut world) = World::enter().await? else {
-        return Ok(());
-    };
-    let (alice, _) = world.home("alice", Filter::Symmetric)?;
-    let (bob, _) = world.home("bob", Filter::Symmetric)?;
-    let pair = world.two_pages(alice.place(), bob.place()).await?;
-    pair.are_relayed_because(&[NO_WAY]).await?;
-    pair.reach("circuit", Duration::ZERO).await?;
-    pair.chat("still through the relay").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn when_one_network_blocks_udp_they_are_relayed() -> anyhow::Result<()> {
-    let Some(mut world) = World::enter().await? else {
-        return Ok(());
-    };
-    let (alice, _) = world.home("alice", Filter::UdpBlocked)?;
-    let (bob, _) = world.home("bob", Filter::PortPreserving)?;
-    let pair = world.two_pages(alice.place(), bob.place()).await?;
-    pair.are_relayed_because(&[NO_WAY, TOO_LATE]).await?;
-    pair.reach("circuit", Duration::ZERO).await?;
-    pair.chat("still through the relay").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,7 +372,8 @@ async fn when_a_browser_has_no_webrtc_they_are_relayed() -> anyhow::Result<()> {
     let (alice, bob) = futures::try_join!(without, open_one(&url))?;
     assert_eq!(alice.run("return typeof RTCPeerConnection;").await?, "undefined");
     let pair = Pair::reserved(alice, bob).await?;
-    pair.are_relayed_because(&["because"]).await
+    pair.are_relayed_because(&["because"]).await?;
+    pair.echo(&page_peer_site()?, JsRoute::Circuit).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

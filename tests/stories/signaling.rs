@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
+use libp2p::multiaddr::Protocol;
 use peerway_tests::{
     browser::Browser,
     js::{End, JsPeer, JsRoute},
+    page::SOON,
     page_peer::{PagePeer, Reach, page_peer_site},
     relay::Relay,
 };
@@ -17,6 +20,9 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What our page allows from the open stream to the connection, and a little more.
 const DEADLINE: Duration = Duration::from_secs(40);
+
+/// Where it stops when the browsers know of each other and one of them is not there.
+const NOT_CONNECTED: &str = "it stopped at: trying network addresses";
 
 const OFFER: u8 = 0;
 const ANSWER: u8 = 1;
@@ -57,19 +63,40 @@ fn candidates(count: usize) -> Vec<Vec<u8>> {
     vec![message(CANDIDATE, candidate); count]
 }
 
-async fn meet() -> anyhow::Result<(Relay, JsPeer, PagePeer)> {
+async fn one_page() -> anyhow::Result<(Relay, PagePeer)> {
     let (relay, site, browser) = (Relay::start().await?, page_peer_site()?, Browser::launch().await?);
-    let address = websocket(&relay).await?;
-    let (js, page) = futures::try_join!(
-        JsPeer::start_silent(&address),
-        PagePeer::open(&browser, &site, &address)
-    )?;
-    let circuit = address
-        .with(libp2p::multiaddr::Protocol::P2pCircuit)
-        .with(libp2p::multiaddr::Protocol::P2p(page.id()));
+    let page = PagePeer::open(&browser, &site, &websocket(&relay).await?).await?;
+    Ok((relay, page))
+}
+
+/// A peer that has a circuit to the page.
+async fn meet_at(relay: &Relay, page: &PagePeer) -> anyhow::Result<JsPeer> {
+    let address = websocket(relay).await?;
+    let js = JsPeer::start_silent(&address).await?;
+    let circuit = address.with(Protocol::P2pCircuit).with(Protocol::P2p(page.id()));
     js.dial(&circuit).await?;
     page.reaches(js.id(), Some(JsRoute::Circuit)).await?;
+    Ok(js)
+}
+
+async fn meet() -> anyhow::Result<(Relay, JsPeer, PagePeer)> {
+    let (relay, page) = one_page().await?;
+    let js = meet_at(&relay, &page).await?;
     Ok((relay, js, page))
+}
+
+/// Waits until the page gives this as the reason for which there is no direct connection.
+async fn says_why(page: &PagePeer, js: &JsPeer, why: &str) -> anyhow::Result<()> {
+    let peer = js.id().to_string();
+    page.until(
+        SOON,
+        &format!("no direct connection to {peer}, because {why}"),
+        |status| {
+            let failure = status.peers.get(&peer)?.failure.as_ref()?;
+            failure.contains(why).then_some(())
+        },
+    )
+    .await
 }
 
 /// The circuit carries what is said, and the browser has nothing left to close.
@@ -114,19 +141,101 @@ async fn when_an_offer_breaks_the_rules_its_stream_is_ended_at_once_and_the_circ
     all_is_well(&js, &page).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn when_who_offers_is_silent_the_session_ends_at_its_deadline_and_the_circuit_lives_on() -> anyhow::Result<()> {
-    let ((_relay, js, page), (_other_relay, other_js, other_page)) = futures::try_join!(meet(), meet())?;
-    let offer = [message(OFFER, SDP)];
-    let (before, after) = futures::try_join!(
-        js.signal(page.id(), &[], End::Nothing),
-        other_js.signal(other_page.id(), &offer, End::Nothing)
-    )?;
-    assert!(before.answered == 0 && after.answered > 0, "{before:?} {after:?}");
-    for signalled in [before, after] {
-        assert!((AT_ONCE..DEADLINE).contains(&signalled.took()?), "{signalled:?}");
+/// How a peer that asks for a direct connection falls silent.
+struct SilentOffer {
+    js: JsPeer,
+    /// What it says before.
+    said: Said,
+    /// What our page makes of it; a stream of which it does not know what it is for is nothing to tell of.
+    why: Option<&'static str>,
+}
+
+enum Said {
+    Nothing,
+    Only(Vec<Vec<u8>>),
+}
+
+impl SilentOffer {
+    async fn is_given_up(&self, page: &PagePeer) -> anyhow::Result<()> {
+        let (signalled, answered) = match &self.said {
+            Said::Nothing => (self.js.open_mute(page.id()).await?, false),
+            Said::Only(messages) => (
+                self.js.signal(page.id(), messages, End::Nothing).await?,
+                !messages.is_empty(),
+            ),
+        };
+        assert_eq!(signalled.answered > 0, answered, "{:?}: {signalled:?}", self.why);
+        assert!(signalled.took()? < DEADLINE, "{:?}: {signalled:?}", self.why);
+        match self.why {
+            Some(why) => says_why(page, &self.js, why).await,
+            None => Ok(()),
+        }
     }
-    futures::try_join!(all_is_well(&js, &page), all_is_well(&other_js, &other_page))?;
+}
+
+/// How a peer falls silent that is asked for one.
+struct SilentAnswer {
+    js: JsPeer,
+    said: Said,
+    why: &'static str,
+}
+
+impl SilentAnswer {
+    async fn is_given_up(&self, page: &PagePeer) -> anyhow::Result<()> {
+        match &self.said {
+            Said::Nothing => self.js.ignore_signals(page.id()).await?,
+            // It is tried again, and would be silent again.
+            Said::Only(messages) => self.js.answer_one_signal(messages).await?,
+        }
+        let ended = page
+            .connect_meanwhile(self.js.id(), Reach::DirectOnly, DEADLINE)
+            .await?;
+        let error = ended.expect_err("nobody answered");
+        assert!(error.contains(self.why), "{}: {error}", self.why);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_peer_falls_silent_the_session_ends_with_a_reason_and_the_circuit_lives_on() -> anyhow::Result<()> {
+    let (relay, page) = one_page().await?;
+    let offer = message(OFFER, SDP);
+    let answer = message(ANSWER, &SDP.replace("actpass", "active"));
+    let candidate = candidates(1).remove(0);
+    let only = |messages: &[&Vec<u8>]| Said::Only(messages.iter().copied().cloned().collect());
+    let silent = [
+        (Said::Nothing, None),
+        (only(&[]), Some("it stopped at: the offer")),
+        (only(&[&offer]), Some(NOT_CONNECTED)),
+        (only(&[&offer, &candidate]), Some(NOT_CONNECTED)),
+    ];
+    let offers = try_join_all(silent.map(async |(said, why)| {
+        let js = meet_at(&relay, &page).await?;
+        anyhow::Ok(SilentOffer { js, said, why })
+    }));
+    let silent = [
+        (Said::Nothing, "the other peer did not answer"),
+        (only(&[]), "it stopped at: the answer"),
+        (only(&[&answer]), NOT_CONNECTED),
+        (only(&[&answer, &candidate]), NOT_CONNECTED),
+    ];
+    let answers = try_join_all(silent.map(async |(said, why)| {
+        let js = meet_at(&relay, &page).await?;
+        anyhow::Ok(SilentAnswer { js, said, why })
+    }));
+    let (offers, answers) = futures::try_join!(offers, answers)?;
+
+    futures::try_join!(
+        try_join_all(offers.iter().map(|silent| silent.is_given_up(&page))),
+        try_join_all(answers.iter().map(|silent| silent.is_given_up(&page)))
+    )?;
+    let all = offers
+        .iter()
+        .map(|silent| &silent.js)
+        .chain(answers.iter().map(|silent| &silent.js));
+    for js in all {
+        all_is_well(js, &page).await?;
+    }
     Ok(())
 }
 

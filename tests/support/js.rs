@@ -325,6 +325,24 @@ impl JsPeer {
         Ok(serde_json::from_value(self.host.command(command).await?)?)
     }
 
+    /// Opens a stream over the circuit to `peer`, does not say for what, and waits until the other side has ended it.
+    pub async fn open_mute(&self, peer: PeerId) -> anyhow::Result<Signalled> {
+        let command = json!({ "cmd": "signal", "peer": peer.to_string(), "mute": true, "messages": [] });
+        Ok(serde_json::from_value(self.host.command(command).await?)?)
+    }
+
+    /// From now on does not even say to `peer` whether it speaks of direct connections.
+    pub async fn ignore_signals(&self, peer: PeerId) -> anyhow::Result<()> {
+        let command = json!({ "cmd": "ignoreSignals", "peer": peer.to_string() });
+        self.host.command(command).await.map(|_| ())
+    }
+
+    /// Tells the next who asks for a direct connection these bytes, and nothing more. Whoever asks after that is refused.
+    pub async fn answer_one_signal(&self, messages: &[Vec<u8>]) -> anyhow::Result<()> {
+        let command = json!({ "cmd": "answerSignals", "messages": hex(messages), "once": true });
+        self.host.command(command).await.map(|_| ())
+    }
+
     /// From now on tells whoever asks for a direct connection these bytes, and nothing more.
     pub async fn answer_signals(&self, messages: &[Vec<u8>]) -> anyhow::Result<()> {
         let command = json!({ "cmd": "answerSignals", "messages": hex(messages) });

@@ -10,13 +10,17 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     net::{IpAddr, Ipv4Addr},
+    os::fd::AsFd,
     path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
+    thread,
 };
 
 use anyhow::{Context, bail, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub mod nat;
 
@@ -47,6 +51,21 @@ impl Place {
                 command
             }
         }
+    }
+
+    /// Calls `make` there. A socket stays in the namespace in which it was made, whatever its process does.
+    pub fn inside<T: Send>(&self, make: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        let Self::Namespace(name) = self else {
+            return Ok(make());
+        };
+        let namespace = File::open(Path::new(NAMES).join(name)).with_context(|| format!("there is no {name}"))?;
+        let there = || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            anyhow::Ok(make())
+        };
+        // A thread that has moved does not come back.
+        let joined = thread::scope(|scope| scope.spawn(there).join());
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     browser::Browser,
     eventually::{Look, eventually},
     js::{Heard, JsRoute},
+    netns::Host,
     page::{Page, READY_WITHIN, SOON},
     site::Site,
 };
@@ -23,10 +24,17 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The page, for [`PagePeer::open`].
 pub fn page_peer_site() -> anyhow::Result<Site> {
+    Site::serve(built()?)
+}
+
+/// The page, served by a host of a lab.
+pub fn page_peer_site_at(host: &Host) -> anyhow::Result<Site> {
+    Site::serve_at(built()?, host.place(), host.address())
+}
+
+fn built() -> anyhow::Result<PathBuf> {
     let dir = std::env::var_os(PAGE_PEER_VARIABLE).map(PathBuf::from);
-    Site::serve(
-        dir.with_context(|| format!("{PAGE_PEER_VARIABLE} does not name a built page: run `cargo xtask test`"))?,
-    )
+    dir.with_context(|| format!("{PAGE_PEER_VARIABLE} does not name a built page: run `cargo xtask test`"))
 }
 
 /// A tab with a node in it. It lives as long as its tab.
@@ -98,23 +106,21 @@ pub enum Reach {
 impl PagePeer {
     /// Opens one that keeps a slot on this relay, and waits for the slot; `site` is [`page_peer_site`].
     pub async fn open(browser: &Browser, site: &Site, relay: &Multiaddr) -> anyhow::Result<Self> {
-        Self::open_with(browser, site, &[("relay", &relay.to_string())]).await
+        let url = address_of(site, relay, &[])?;
+        Self::reserved(browser.open(url.as_str()).await?).await
     }
 
     /// As [`Self::open`], one that connects to nobody unless it is told to.
     pub async fn open_passive(browser: &Browser, site: &Site, relay: &Multiaddr) -> anyhow::Result<Self> {
-        Self::open_with(
-            browser,
-            site,
-            &[("relay", &relay.to_string()), ("initiative", "nobody")],
-        )
-        .await
+        let mut url = address_of(site, relay, &[])?;
+        url.query_pairs_mut().append_pair("initiative", "nobody");
+        Self::reserved(browser.open(url.as_str()).await?).await
     }
 
-    async fn open_with(browser: &Browser, site: &Site, query: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut url = url::Url::parse(&site.url())?;
-        url.query_pairs_mut().extend_pairs(query);
-        Self::reserved(browser.open(url.as_str()).await?).await
+    /// Opens one in place of what is in a tab; it asks these servers for its public address.
+    pub async fn replace(page: Page, site: &Site, relay: &Multiaddr, stun: &[String]) -> anyhow::Result<Self> {
+        page.goto(address_of(site, relay, stun)?.as_str()).await?;
+        Self::reserved(page).await
     }
 
     /// Ends its node and starts another, with another identity, in the same tab.
@@ -192,8 +198,13 @@ impl PagePeer {
 
     /// Waits until its best connection to `peer` goes by `route`, or there is none any more.
     pub async fn reaches(&self, peer: PeerId, route: Option<JsRoute>) -> anyhow::Result<()> {
+        self.reaches_within(SOON, peer, route).await
+    }
+
+    /// As [`Self::reaches`], at most this long.
+    pub async fn reaches_within(&self, within: Duration, peer: PeerId, route: Option<JsRoute>) -> anyhow::Result<()> {
         let peer = peer.to_string();
-        self.until(SOON, &format!("{peer} by {route:?}"), |status| {
+        self.until(within, &format!("{peer} by {route:?}"), |status| {
             let now = status.peers.get(&peer).and_then(|known| known.route);
             (now == route).then_some(())
         })
@@ -211,12 +222,38 @@ impl PagePeer {
 
     /// Connects to a peer; done when there is such a connection.
     pub async fn connect(&self, peer: PeerId, reach: Reach) -> anyhow::Result<Connected> {
-        let reach = match reach {
-            Reach::DirectOnly => "directOnly",
-            Reach::RelayOnly => "relayOnly",
-        };
-        self.command(json!({ "cmd": "connect", "peer": peer.to_string(), "reach": reach }))
-            .await
+        self.command(connect(peer, reach)).await
+    }
+
+    /// As [`Self::connect`], at most this long, and the browser can be told other things meanwhile. Answers how it ended.
+    pub async fn connect_meanwhile(
+        &self,
+        peer: PeerId,
+        reach: Reach,
+        within: Duration,
+    ) -> anyhow::Result<Result<Connected, String>> {
+        let (command, key) = (connect(peer, reach), json!(peer.to_string()));
+        // What a script returns the driver waits for, and does nothing else.
+        let begin = format!(
+            "globalThis.ended ??= {{}};
+             const end = (answer) => {{ ended[{key}] = answer; }};
+             end(null);
+             peer.command({command}).then((ok) => end({{ ok }}), (error) => end({{ error: String(error.message ?? error) }}));"
+        );
+        self.page.run(&begin).await?;
+        let mut answer = eventually(within, &format!("the end of a dial of {peer}"), async || {
+            let answer = self.page.run(&format!("return ended[{key}] ?? null;")).await?;
+            Ok(if answer.is_null() {
+                Look::NotYet(format!("{:#?}", self.status().await?))
+            } else {
+                Look::There(answer)
+            })
+        })
+        .await?;
+        Ok(match answer["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(serde_json::from_value(answer["ok"].take())?),
+        })
     }
 
     /// Closes every connection to a peer, and waits until none is left.
@@ -285,11 +322,27 @@ impl PagePeer {
     }
 }
 
+fn address_of(site: &Site, relay: &Multiaddr, stun: &[String]) -> anyhow::Result<url::Url> {
+    let mut url = url::Url::parse(&site.url())?;
+    url.query_pairs_mut()
+        .append_pair("relay", &relay.to_string())
+        .extend_pairs(stun.iter().map(|server| ("stun", server)));
+    Ok(url)
+}
+
 impl Connected {
     /// How long it took, by the page's own clock.
     pub fn took(&self) -> anyhow::Result<Duration> {
         self.took.duration()
     }
+}
+
+fn connect(peer: PeerId, reach: Reach) -> Value {
+    let reach = match reach {
+        Reach::DirectOnly => "directOnly",
+        Reach::RelayOnly => "relayOnly",
+    };
+    json!({ "cmd": "connect", "peer": peer.to_string(), "reach": reach })
 }
 
 impl Took {

@@ -89,6 +89,8 @@ pub struct RelayInfo {
     pub peer_id: String,
     /// Its addresses, each with its peer id.
     pub addrs: Vec<Multiaddr>,
+    /// The STUN servers that its pages ask.
+    pub stun: Vec<String>,
 }
 
 impl Relay {

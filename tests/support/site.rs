@@ -1,4 +1,4 @@
-//! A directory served over HTTP on loopback: an origin for a page of a test. Knows nothing of what is in it.
+//! A directory served over HTTP: an origin for a page of a test. Knows nothing of what is in it.
 
 use std::{
     fs,
@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use crate::netns::Place;
+
 /// A browser that opens a connection ahead of need says nothing on it; such a one is given up.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
@@ -22,16 +24,22 @@ const LONGEST_REQUEST: u64 = 16 * 1024;
 /// A served directory. Dropping it closes its port.
 #[derive(Debug)]
 pub struct Site {
+    place: Place,
     address: SocketAddr,
     ended: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Site {
-    /// Serves the files of `dir`.
+    /// Serves the files of `dir` on loopback.
     pub fn serve(dir: PathBuf) -> anyhow::Result<Self> {
+        Self::serve_at(dir, &Place::Here, Ipv4Addr::LOCALHOST)
+    }
+
+    /// Serves the files of `dir` at an address that whoever is at `place` has.
+    pub fn serve_at(dir: PathBuf, place: &Place, address: Ipv4Addr) -> anyhow::Result<Self> {
         anyhow::ensure!(dir.is_dir(), "there is no {}: run `cargo xtask test`", dir.display());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = place.inside(|| TcpListener::bind((address, 0)))??;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
         let acceptor = thread::spawn({
@@ -39,6 +47,7 @@ impl Site {
             move || accept(&listener, &Arc::from(dir), &ended)
         });
         Ok(Self {
+            place: place.clone(),
             address,
             ended,
             acceptor: Some(acceptor),
@@ -55,8 +64,9 @@ impl Drop for Site {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         // The acceptor waits for somebody: this is the last who comes. If it is gone already, so much the better.
-        let _ = TcpStream::connect(self.address);
-        if let Some(acceptor) = self.acceptor.take() {
+        let asked = self.place.inside(|| TcpStream::connect(self.address));
+        // If its whole network is gone, nobody can come, and it ends with the process.
+        if let (Ok(_), Some(acceptor)) = (asked, self.acceptor.take()) {
             let _ = acceptor.join();
         }
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use peerway_core::{
     chat::SayError,
     dial::{DialFailure, Route},
     reservation::RelayFailure,
-    view::{PeerRow, RelayStatus},
+    view::{PeerRow, RelayRow, RelayStatus},
 };
 
 use crate::{
@@ -209,21 +210,50 @@ pub(crate) fn route(row: &PeerRow) -> (&'static str, &'static str) {
     }
 }
 
-/// How a peer is reached and why so, in a sentence.
-pub(crate) fn route_reason(row: &PeerRow) -> String {
+/// How a peer is reached and why so, in a sentence. `relays` are those that the node keeps a slot on.
+pub(crate) fn route_reason(row: &PeerRow, relays: &[RelayRow]) -> String {
     let failure = row.last_failure.as_ref();
     match (&row.route, row.gone_at) {
         (_, Some(_)) => "It said goodbye or has not been heard of for a while.".to_owned(),
         (Some(Route::WebRtc), None) => "Browser to browser: nothing in between.".to_owned(),
         (Some(Route::Direct), None) => "A direct connection: no relay in between.".to_owned(),
-        (Some(Route::Circuit { .. }), None) => match failure {
-            Some(failure) => format!("Through the relay, because {}.", dial_failure(failure)),
-            None => "Through the relay, which carries the connection.".to_owned(),
-        },
+        (Some(Route::Circuit { relay }), None) => {
+            let relay = relay_name(*relay, relays);
+            match failure {
+                Some(failure) => format!("Through the relay {relay}, because {}.", dial_failure(failure)),
+                None => format!("Through the relay {relay}, which carries the connection."),
+            }
+        }
         (None, None) => match failure {
             Some(failure) => format!("Not connected: {}. It is tried again.", dial_failure(failure)),
             None => "Being connected.".to_owned(),
         },
+    }
+}
+
+/// One of the node's own relays by its address, which a person may know; another one by its id.
+fn relay_name(relay: PeerId, relays: &[RelayRow]) -> String {
+    let own = relays.iter().find(|row| row.peer == Some(relay));
+    own.and_then(|row| host_and_port(row.address.as_ref()?))
+        .unwrap_or_else(|| short_id(&relay.to_string()))
+}
+
+/// As in a URL: `relay.example:443`, `[2001:db8::1]:8080`.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of all protocols these are hosts and ports"
+)]
+fn host_and_port(address: &Multiaddr) -> Option<String> {
+    let mut parts = address.iter();
+    let host = match parts.next()? {
+        Protocol::Ip4(v4) => v4.to_string(),
+        Protocol::Ip6(v6) => format!("[{v6}]"),
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => name.into_owned(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(format!("{host}:{port}")),
+        _ => None,
     }
 }
 
@@ -261,7 +291,7 @@ pub(crate) fn short_id(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use libp2p::PeerId;
+    use peerway_core::{reservation::RelayKey, view::RelayState};
     use wasm_bindgen_test::wasm_bindgen_test;
 
     use super::*;
@@ -324,18 +354,35 @@ mod tests {
     }
 
     #[wasm_bindgen_test(unsupported = test)]
-    fn a_relayed_peer_says_why_it_is_not_direct() {
+    fn a_relayed_peer_says_by_which_relay_and_why_it_is_not_direct() {
+        let relay = PeerId::random();
         let row = PeerRow {
-            route: Some(Route::Circuit {
-                relay: PeerId::random(),
-            }),
+            route: Some(Route::Circuit { relay }),
             last_failure: Some(DialFailure::TimedOut),
             ..row()
         };
-        assert_eq!(
-            route_reason(&row),
-            "Through the relay, because it did not answer in time."
-        );
+        let at = |address: &str| RelayRow {
+            key: RelayKey(1),
+            peer: Some(relay),
+            address: Some(address.parse().unwrap()),
+            state: RelayState::Reserved,
+            retry_at: None,
+            round_trip: None,
+        };
+        for (address, name) in [
+            ("/ip4/203.0.113.1/tcp/8080/ws", "203.0.113.1:8080"),
+            ("/ip6/2001:db8::1/udp/4003/webrtc-direct", "[2001:db8::1]:4003"),
+            ("/dns4/relay.example/tcp/443/tls/ws", "relay.example:443"),
+        ] {
+            assert_eq!(
+                route_reason(&row, &[at(address)]),
+                format!("Through the relay {name}, because it did not answer in time.")
+            );
+        }
+        let id = short_id(&relay.to_string());
+        for relays in [vec![], vec![at("/memory/1")]] {
+            assert!(route_reason(&row, &relays).starts_with(&format!("Through the relay {id}, ")));
+        }
     }
 
     #[wasm_bindgen_test(unsupported = test)]

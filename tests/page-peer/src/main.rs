@@ -54,12 +54,14 @@ async fn answer(peer: &Peer, command: &JsValue) -> anyhow::Result<JsValue> {
     JSON::parse(&answer).map_err(|_| anyhow::anyhow!("no JSON: {answer}"))
 }
 
-/// `?relay=MULTIADDR&room=NAME`, `&initiative=nobody`: the node starts by itself.
+/// `?relay=MULTIADDR&room=NAME&stun=stun:HOST:PORT&initiative=nobody` (`stun` repeatable): the node starts by itself.
 fn start_by_query() -> Option<Command> {
     let search = web_sys::window()?.location().search().ok()?;
     let query = UrlSearchParams::new_with_str(&search).ok()?;
     let relay = query.get("relay")?;
     let room = query.get("room");
+    let stun = query.get_all("stun");
+    let stun = stun.iter().filter_map(|value| value.as_string()).collect();
     let initiative = match query.get("initiative").as_deref() {
         Some("nobody") => Initiative::Nobody,
         Some(_) | None => Initiative::ByPlan,
@@ -67,6 +69,7 @@ fn start_by_query() -> Option<Command> {
     Some(Command::Start(Start {
         relay,
         room,
+        stun,
         initiative,
     }))
 }

@@ -60,6 +60,9 @@ pub(crate) struct Start {
     pub(crate) relay: String,
     /// The lobby if none is named.
     pub(crate) room: Option<String>,
+    /// Asked for its public address.
+    #[serde(default)]
+    pub(crate) stun: Vec<String>,
     #[serde(default)]
     pub(crate) initiative: Initiative,
 }
@@ -152,6 +155,7 @@ impl Peer {
         let Start {
             relay,
             room,
+            stun,
             initiative,
         } = start;
         let room = room.map_or_else(|| Ok(RoomName::default()), |name| name.parse())?;
@@ -172,6 +176,7 @@ impl Peer {
             node: node.clone(),
             ended,
         });
+        node.send(node::Command::SetStunServers(stun)).await?;
         spawn_local(streams::serve(node.accept(ECHO).await??, streams::echo_all));
         spawn_local(streams::serve(node.accept(SINK).await??, streams::count_all));
         Ok(json!({ "peerId": node.local_peer_id().to_string() }))

@@ -250,30 +250,14 @@ fn feed(place: &Place, program: &str, arguments: &[&str], input: &str) -> anyhow
 #[cfg(test)]
 mod tests {
     use std::{
-        fs::File,
         net::{SocketAddr, UdpSocket},
-        os::fd::AsFd,
-        path::Path,
-        thread,
         time::Duration,
     };
 
-    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
     use super::*;
-    use crate::netns::NAMES;
 
-    /// A socket stays in the namespace in which it was made, whatever its process does.
     fn socket(place: &Place, address: IpAddr) -> UdpSocket {
-        let Place::Namespace(name) = place else {
-            panic!("{place:?} is no namespace")
-        };
-        let namespace = File::open(Path::new(NAMES).join(name)).unwrap();
-        let make = move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            UdpSocket::bind((address, 0)).unwrap()
-        };
-        let socket = thread::spawn(make).join().unwrap();
+        let socket = place.inside(|| UdpSocket::bind((address, 0))).unwrap().unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         socket
     }

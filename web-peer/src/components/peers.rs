@@ -50,7 +50,8 @@ fn Peer(cell: PeerCell) -> impl IntoView {
     let name = Memo::new(move |_| row.with(|row| row.name.clone()));
     let route = Memo::new(move |_| row.with(words::route));
     let presence = Memo::new(move |_| row.with(|row| if row.gone_at.is_some() { "gone" } else { "here" }));
-    let reason = Memo::new(move |_| row.with(words::route_reason));
+    let relay = session.model.relay;
+    let reason = Memo::new(move |_| relay.with(|standing| row.with(|row| words::route_reason(row, standing.rows()))));
     let round_trip = Memo::new(move |_| {
         row.with(|row| match (row.round_trip, &row.route) {
             (Some(time), Some(_)) => words::round_trip(time),

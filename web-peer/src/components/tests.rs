@@ -8,7 +8,7 @@ use leptos::{mount::mount_to, prelude::*};
 use libp2p::PeerId;
 use peerway_core::{
     chat::{ChatMessage, RoomName},
-    dial::Route,
+    dial::{DialFailure, Route},
     node::Event,
     now::{Now, UnixMillis},
     reservation::{RelayFailure, RelayKey},
@@ -151,6 +151,39 @@ async fn when_one_peer_changes_no_other_row_and_no_line_is_drawn_anew() {
     assert_eq!(attribute(&rows[0], "data-route"), "none");
     assert_eq!(attribute(&rows[1], "data-route"), "circuit");
     assert!(rows[1].text_content().unwrap().contains("12 ms"));
+}
+
+#[wasm_bindgen_test]
+async fn when_a_peer_is_relayed_its_row_says_by_which_relay_and_why() {
+    let mut page = Page::draw();
+    let (relay, peer) = (PeerId::random(), PeerId::random());
+    let route = Some(Route::Circuit { relay });
+    page.apply(Event::PeerDiscovered { peer, name: None });
+    page.apply(Event::RouteChanged { peer, route });
+    drawn().await;
+    let text = |page: &Page| page.row(peer).text_content().unwrap();
+    let id = crate::words::short_id(&relay.to_string());
+    assert!(
+        text(&page).contains(&format!("Through the relay {id}, which carries")),
+        "{}",
+        text(&page)
+    );
+    page.apply(Event::RelayAdded {
+        relay: RelayKey(1),
+        peer: Some(relay),
+    });
+    page.apply(Event::RelayReserved {
+        relay: RelayKey(1),
+        peer: relay,
+        address: "/ip4/127.0.0.1/tcp/8080/ws".parse().unwrap(),
+    });
+    page.apply(Event::OfferFailed {
+        peer,
+        reason: DialFailure::NoDirectWay("the networks do not let it".to_owned()),
+    });
+    drawn().await;
+    let expected = "Through the relay 127.0.0.1:8080, because the networks do not let it.";
+    assert!(text(&page).contains(expected), "{}", text(&page));
 }
 
 #[wasm_bindgen_test]

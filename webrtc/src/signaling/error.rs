@@ -18,7 +18,7 @@ pub const MAX_REASON_CHARS: usize = 200;
 pub enum SessionError {
     /// The deadline passed; the phase says who was silent: up to [`Phase::Answer`] the other peer, in
     /// [`Phase::Candidates`] the network between. Try again later.
-    #[error("no direct connection in time (it stopped at: {phase})")]
+    #[error("there was no direct connection in time (it stopped at: {phase})")]
     TimedOut {
         /// Where it stopped.
         phase: Phase,

@@ -146,7 +146,7 @@ fn every_reason_reads_as_a_sentence() {
     let reasons = [
         (
             SessionError::TimedOut { phase },
-            "no direct connection in time (it stopped at: the answer)",
+            "there was no direct connection in time (it stopped at: the answer)",
         ),
         (
             unexpected,
