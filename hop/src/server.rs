@@ -18,8 +18,8 @@
 //! - A reservation belongs to a connection. Total and network limits count peers, so a peer whose network changed gets in
 //!   on a new connection while the old one is still believed to live.
 //! - A renewal is a request on a connection that has a slot, expired or not. Only the application can refuse it.
-//! - A circuit counts from its admission until its [ticket](crate::ticket) has come back, so what is counted is what is
-//!   in use.
+//! - A circuit counts from its admission; once it stands, until its [ticket](crate::ticket) has come back. So what is
+//!   counted is what is in use.
 
 use std::collections::{BTreeMap, VecDeque};
 
