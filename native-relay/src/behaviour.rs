@@ -9,7 +9,7 @@ use libp2p::{
     gossipsub::{self, TopicHash, TopicSubscriptionFilter},
     identify,
     identity::Keypair,
-    ping, relay,
+    ping,
     request_response::ProtocolSupport,
     swarm::NetworkBehaviour,
 };
@@ -18,7 +18,7 @@ use peerway_core::{
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
 };
 
-use crate::{limits, relay_guard::RelayGuard, rooms};
+use crate::{limits, rooms};
 
 /// How wide a mesh the relay keeps: every peer it can have. With gossipsub's 12 the 13th page of a relay would be off
 /// its mesh and miss most of what it forwards.
@@ -45,7 +45,7 @@ pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTop
 pub(crate) struct Behaviour {
     // First: it refuses a connection before anything else spends something on it.
     limits: connection_limits::Behaviour,
-    relay: RelayGuard,
+    pub(crate) relay: peerway_hop::Behaviour,
     pub(crate) snapshots: Snapshots,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -54,11 +54,10 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(keys: &Keypair, gate: &limits::ReservationGate) -> Self {
-        let local = keys.public().to_peer_id();
+    pub(crate) fn new(keys: &Keypair) -> Self {
         Self {
             limits: connection_limits::Behaviour::new(limits::connections()),
-            relay: RelayGuard::new(relay::Behaviour::new(local, limits::relay(gate))),
+            relay: peerway_hop::Behaviour::new(keys, limits::relay()),
             snapshots: snapshots(ProtocolSupport::Inbound),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())

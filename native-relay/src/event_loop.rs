@@ -7,7 +7,7 @@ use std::{
 
 use futures::StreamExt;
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, gossipsub, identify, ping, relay,
+    PeerId, StreamProtocol, Swarm, gossipsub, identify, ping,
     request_response::{self, Message},
     swarm::{ConnectionId, SwarmEvent},
 };
@@ -15,6 +15,7 @@ use peerway_core::{
     now::{Now, UnixMillis},
     snapshot::{Snapshot, SnapshotRequest},
 };
+use peerway_hop::HOP_PROTOCOL;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
@@ -24,7 +25,6 @@ use crate::{
     Phase,
     behaviour::{Behaviour, BehaviourEvent},
     discovery::Discovery,
-    limits::ReservationGate,
     rooms::{self, Rooms},
 };
 
@@ -52,7 +52,6 @@ pub struct Status {
 
 pub(crate) struct EventLoop {
     swarm: Swarm<Behaviour>,
-    gate: ReservationGate,
     discovery: Discovery,
     rooms: Rooms,
     phase: watch::Sender<Phase>,
@@ -62,16 +61,10 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(crate) fn new(
-        swarm: Swarm<Behaviour>,
-        gate: ReservationGate,
-        phase: watch::Sender<Phase>,
-        requests: mpsc::Receiver<Request>,
-    ) -> Self {
+    pub(crate) fn new(swarm: Swarm<Behaviour>, phase: watch::Sender<Phase>, requests: mpsc::Receiver<Request>) -> Self {
         let stop = phase.subscribe();
         Self {
             swarm,
-            gate,
             discovery: Discovery::default(),
             rooms: Rooms::default(),
             phase,
@@ -155,7 +148,7 @@ impl EventLoop {
         // Whoever asked may have given up.
         let _ = answer.send(Status {
             connected,
-            reservations: self.gate.len(),
+            reservations: self.swarm.behaviour().relay.holders(),
             mesh,
         });
     }
@@ -182,7 +175,6 @@ impl EventLoop {
                 ..
             } => {
                 tracing::debug!(%peer_id, ?cause, "disconnected");
-                self.gate.handle_gone(peer_id);
                 self.discovery.handle_disconnected(peer_id);
                 self.rooms.handle_disconnected(peer_id, self.now());
             }
@@ -204,22 +196,11 @@ impl EventLoop {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Limits(never) => match never {},
-            BehaviourEvent::Relay(event) => self.on_relay_event(event),
+            BehaviourEvent::Relay(event) => tracing::debug!(?event, "relay"),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),
             BehaviourEvent::Identify(event) => self.on_identify_event(event),
             BehaviourEvent::Ping(event) => self.on_ping_event(event),
-        }
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with deprecated variants")]
-    fn on_relay_event(&mut self, event: relay::Event) {
-        match event {
-            relay::Event::ReservationReqAccepted { src_peer_id, .. } if self.swarm.is_connected(&src_peer_id) => {
-                self.gate.handle_accepted(src_peer_id);
-            }
-            relay::Event::ReservationTimedOut { src_peer_id } => self.gate.handle_gone(src_peer_id),
-            event => tracing::debug!(?event, "relay"),
         }
     }
 
@@ -306,7 +287,7 @@ impl Drop for EventLoop {
 
 /// Whoever offers to carry circuits is a relay.
 fn kind_of(protocols: &[StreamProtocol]) -> rooms::Kind {
-    if protocols.contains(&relay::HOP_PROTOCOL_NAME) {
+    if protocols.contains(&HOP_PROTOCOL) {
         rooms::Kind::Relay
     } else {
         rooms::Kind::Member

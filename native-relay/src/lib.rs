@@ -28,7 +28,6 @@ mod limits;
 mod listeners;
 mod pace;
 mod relay;
-mod relay_guard;
 mod rooms;
 mod stun;
 
@@ -42,7 +41,6 @@ pub use self::{
     identity::IdentityError,
     listeners::{Endpoint, EndpointError},
     relay::{Relay, StartError},
-    relay_guard::RelayGuard,
 };
 
 /// Where a relay is in its life.

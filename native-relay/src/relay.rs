@@ -23,7 +23,6 @@ use crate::{
     event_loop::{self, EventLoop, Request, Status},
     http::{self, Facts, Page, PageError},
     identity::{self, Identity, IdentityError},
-    limits::ReservationGate,
     listeners::{self, Endpoint, websocket},
     stun,
 };
@@ -110,14 +109,13 @@ impl Relay {
         let sockets = bind_http(&addresses::http_sockets(&config, &interfaces))?;
         let http: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let (acceptor, upgrades) = Acceptor::new(sockets);
-        let gate = ReservationGate::default();
-        let mut swarm = swarm(&identity, &gate, websocket::Upgrades::new(http.clone(), upgrades))?;
+        let mut swarm = swarm(&identity, websocket::Upgrades::new(http.clone(), upgrades))?;
         let listening = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
         let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
         let stun: Vec<SocketAddr> = answering.iter().filter_map(|socket| socket.local_addr().ok()).collect();
 
-        // Before the first client: a reservation without addresses is worth nothing, and HOP is off without them.
+        // Before the first client: a reservation without addresses is worth nothing, and refused.
         let external = addresses::external(&config, &listening, &interfaces);
         if external.is_empty() {
             return Err(no_address(&config));
@@ -149,7 +147,7 @@ impl Relay {
             stun: addresses::stun::uris(&config, &stun, &interfaces),
         };
         let service = http::router(page, &facts, phase.clone());
-        let event_loop = EventLoop::new(swarm, gate, stop.clone(), waiting);
+        let event_loop = EventLoop::new(swarm, stop.clone(), waiting);
         let tasks = Tasks {
             event_loop: tokio::spawn(event_loop.run()),
             acceptor: tokio::spawn(acceptor.run(service, phase)),
@@ -252,13 +250,9 @@ impl Drop for Tasks {
     }
 }
 
-fn swarm(
-    identity: &Identity,
-    gate: &ReservationGate,
-    websockets: websocket::Upgrades,
-) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
+fn swarm(identity: &Identity, websockets: websocket::Upgrades) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
     let transport = listeners::transport(identity, websockets)?;
-    let behaviour = Behaviour::new(&identity.keys, gate);
+    let behaviour = Behaviour::new(&identity.keys);
     let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();
     let Ok(builder) = builder.with_other_transport(|_| transport);
     let Ok(builder) = builder.with_behaviour(|_| behaviour);

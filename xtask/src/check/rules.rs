@@ -168,7 +168,7 @@ fn is_tests(path: &str) -> bool {
 
 /// Crates that other people's programs use.
 fn is_library(path: &str) -> bool {
-    ["core/", "webrtc/", "native-relay/src/"]
+    ["core/", "webrtc/", "hop/src/", "native-relay/src/"]
         .iter()
         .any(|folder| path.starts_with(folder))
 }
