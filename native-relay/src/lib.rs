@@ -34,8 +34,9 @@ mod stun;
 
 pub use self::{
     config::{
-        Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT,
-        DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, MAX_EXTERNAL_ADDRESSES, Stun,
+        Bytes, Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT,
+        DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, Limits,
+        LogFormat, MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
     },
     event_loop::Status,
     http::PageError,

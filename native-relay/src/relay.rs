@@ -105,7 +105,7 @@ impl Relay {
         let interfaces = interfaces()?;
         let identity = identity::load_or_make(&config.data_dir)?;
         let page_dir = config.page.clone();
-        let page = tokio::task::spawn_blocking(move || Page::load(&page_dir));
+        let page = tokio::task::spawn_blocking(move || Page::load(page_dir.as_deref()));
 
         let sockets = bind_http(&addresses::http_sockets(&config, &interfaces))?;
         let http: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();

@@ -24,6 +24,7 @@ use super::{
     csp,
     encoding::{Compressible, Encoded},
 };
+use crate::config::DEFAULT_PAGE_DIR;
 
 /// The most that all files of a page may have together: it is all in memory. More is an error at start.
 const MAX_PAGE_BYTES: u64 = 256 * 1024 * 1024;
@@ -76,9 +77,10 @@ struct File {
 }
 
 impl Page {
-    /// Reads `dir`. Without an `index.html` there, the page is a text that tells how to build it. Takes a while: every
+    /// Reads `dir`, or where Trunk leaves the page. Without an `index.html` there, the page is a text that tells how to build it. Takes a while: every
     /// file is compressed.
-    pub(crate) fn load(dir: &Path) -> Result<Self, PageError> {
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, PageError> {
+        let dir = dir.unwrap_or(Path::new(DEFAULT_PAGE_DIR));
         let mut page = Self {
             files: BTreeMap::new(),
             policy: csp::NOTHING,
@@ -275,7 +277,7 @@ mod tests {
         }
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/hostname", dir.path().join("link.txt")).unwrap();
-        let page = Page::load(dir.path()).unwrap();
+        let page = Page::load(Some(dir.path())).unwrap();
         assert_eq!(page.files.keys().collect::<Vec<_>>(), ["/", "/icons/a.svg"]);
     }
 }
