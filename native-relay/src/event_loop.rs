@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     Phase,
     behaviour::{Behaviour, BehaviourEvent},
+    config::Limits,
     discovery::Discovery,
     limits::ReservationGate,
     rooms::{self, Rooms},
@@ -65,6 +66,7 @@ impl EventLoop {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         gate: ReservationGate,
+        limits: &Limits,
         phase: watch::Sender<Phase>,
         requests: mpsc::Receiver<Request>,
     ) -> Self {
@@ -72,8 +74,8 @@ impl EventLoop {
         Self {
             swarm,
             gate,
-            discovery: Discovery::default(),
-            rooms: Rooms::default(),
+            discovery: Discovery::new(limits),
+            rooms: Rooms::new(limits),
             phase,
             stop,
             requests,
@@ -203,7 +205,7 @@ impl EventLoop {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Admission(never) | BehaviourEvent::Limits(never) => match never {},
             BehaviourEvent::Relay(event) => self.on_relay_event(event),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),

@@ -18,6 +18,7 @@
 
 mod acceptor;
 mod addresses;
+mod admission;
 mod behaviour;
 mod config;
 mod discovery;
@@ -26,10 +27,12 @@ mod http;
 mod identity;
 mod limits;
 mod listeners;
+mod memory;
 mod pace;
 mod relay;
 mod relay_guard;
 mod rooms;
+mod source;
 mod stun;
 
 pub use self::{

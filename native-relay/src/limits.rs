@@ -1,74 +1,71 @@
-//! How much of this relay one peer, and everybody together, may use.
+//! How the limits on connections, reservations and circuits are put to libp2p.
 //!
 //! libp2p's own bound on reservations also refuses *renewals* once it is reached: a full relay would lose its honest
 //! clients one by one. So that bound is out of reach, and [`ReservationGate`] keeps ours: it refuses newcomers only.
-//! There are no limits per address: everybody on loopback, behind one proxy or one NAT shares one.
+//! What it cannot be told (limits per address, by direction, by the second) it does not hold.
 
 use std::{
     collections::BTreeSet,
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use libp2p::{PeerId, connection_limits::ConnectionLimits, relay};
+use libp2p::{Multiaddr, PeerId, connection_limits::ConnectionLimits, relay};
+use web_time::Instant;
 
-/// Peers that may hold a reservation at once. A further one is told RESOURCE_LIMIT_EXCEEDED.
-pub(crate) const MAX_RESERVATIONS: usize = 4_096;
-/// Connections of one peer that may carry a reservation each.
-const MAX_RESERVATIONS_PER_PEER: usize = 8;
-/// How long a reservation lasts; clients renew at three quarters of it.
-const RESERVATION_DURATION: Duration = Duration::from_secs(60 * 60);
-/// Circuits at once.
-const MAX_CIRCUITS: usize = 1_024;
-/// Circuits of one peer at once, at either end.
-const MAX_CIRCUITS_PER_PEER: usize = 32;
-/// How long one circuit may last.
-const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(30 * 60);
-/// Bytes that one circuit may carry, both directions together.
-const MAX_CIRCUIT_BYTES: u64 = 64 * 1024 * 1024;
+use crate::config::Limits;
 
-/// Connections that have not said yet who they are. Each may hold a TLS, Noise or DTLS handshake.
-const MAX_PENDING_CONNECTIONS: u32 = 256;
-/// Connections in all.
-const MAX_CONNECTIONS: u32 = 8_192;
-/// Connections of one peer: its old ones that we still believe in, and a few new ones.
-const MAX_CONNECTIONS_PER_PEER: u32 = 8;
-
-pub(crate) fn connections() -> ConnectionLimits {
+/// libp2p's limits on connections: in all, of one peer, and on those that have not said yet who they are.
+pub(crate) fn connections(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits::default()
-        .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
-        .with_max_established(Some(MAX_CONNECTIONS))
-        .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
+        .with_max_pending_incoming(Some(limits.pending_connections.get()))
+        .with_max_established(Some(limits.connections.get()))
+        .with_max_established_per_peer(Some(limits.connections_per_peer.get()))
 }
 
-pub(crate) fn relay(gate: &ReservationGate) -> relay::Config {
+/// libp2p's limits on reservations and circuits.
+pub(crate) fn relay(limits: &Limits, gate: &ReservationGate) -> relay::Config {
     let gate = gate.clone();
     relay::Config {
         max_reservations: usize::MAX,
         // The library lets in one more than these say.
-        max_reservations_per_peer: MAX_RESERVATIONS_PER_PEER - 1,
-        max_circuits_per_peer: MAX_CIRCUITS_PER_PEER - 1,
-        reservation_duration: RESERVATION_DURATION,
-        reservation_rate_limiters: vec![Box::new(
-            move |peer: PeerId, _: &libp2p::Multiaddr, _: web_time::Instant| gate.admits(peer),
-        )],
-        max_circuits: MAX_CIRCUITS,
-        max_circuit_duration: MAX_CIRCUIT_DURATION,
-        max_circuit_bytes: MAX_CIRCUIT_BYTES,
+        max_reservations_per_peer: count(limits.reservations_per_peer) - 1,
+        max_circuits_per_peer: count(limits.circuits_per_peer) - 1,
+        reservation_duration: limits.reservation_duration.get(),
+        reservation_rate_limiters: vec![
+            Box::new(move |peer: PeerId, _: &Multiaddr, _: Instant| gate.admits(peer)),
+        ],
+        max_circuits: count(limits.circuits),
+        max_circuit_duration: limits.circuit_duration.get(),
+        // Both directions together: no more than is promised for one.
+        max_circuit_bytes: limits.circuit_bytes.get(),
         circuit_src_rate_limiters: Vec::new(),
     }
+}
+
+/// The same number where libp2p and collections want it.
+pub(crate) fn count(limit: NonZeroU32) -> usize {
+    usize::try_from(limit.get()).unwrap_or(usize::MAX)
 }
 
 /// Who holds a reservation: kept by the event loop, asked by the relay behaviour.
 ///
 /// A peer is counted from its acceptance until its reservation times out or its last connection is gone: libp2p reports
 /// the end of a reservation for *every* connection that closes, so that event proves nothing.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct ReservationGate {
+    max_holders: usize,
     holders: Arc<Mutex<BTreeSet<PeerId>>>,
 }
 
 impl ReservationGate {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            max_holders: count(limits.reservations),
+            holders: Arc::default(),
+        }
+    }
+
     pub(crate) fn handle_accepted(&self, peer: PeerId) {
         self.with(|holders| holders.insert(peer));
     }
@@ -82,7 +79,7 @@ impl ReservationGate {
     }
 
     fn admits(&self, peer: PeerId) -> bool {
-        self.with(|holders| holders.len() < MAX_RESERVATIONS || holders.contains(&peer))
+        self.with(|holders| holders.len() < self.max_holders || holders.contains(&peer))
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut BTreeSet<PeerId>) -> T) -> T {
@@ -97,8 +94,12 @@ mod tests {
 
     #[test]
     fn when_full_holders_renew_and_newcomers_wait_for_a_place() {
-        let gate = ReservationGate::default();
-        let holders: Vec<_> = (0..MAX_RESERVATIONS).map(|_| PeerId::random()).collect();
+        let limits = Limits {
+            reservations: 3.try_into().unwrap(),
+            ..Limits::default()
+        };
+        let gate = ReservationGate::new(&limits);
+        let holders: Vec<_> = (0..3).map(|_| PeerId::random()).collect();
         for holder in &holders {
             assert!(gate.admits(*holder));
             gate.handle_accepted(*holder);
