@@ -13,7 +13,7 @@ use crate::cargo::{NATIVE, cargo};
 use crate::page;
 use crate::paths::Paths;
 use crate::process::Process;
-use crate::relay::{self, Profile};
+use crate::relay::{self, Page, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 
@@ -68,7 +68,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
 }
 
 fn measure(paths: &Paths) -> Result<Vec<Time>> {
-    let relay = relay::build(paths, Profile::Release)?;
+    let relay = relay::build(paths, Profile::Release, Page::Apart)?;
     // What is measured is optimised; who only looks at the clock need not be, and is built already for the tests.
     cargo(paths, ["build", "--locked"])
         .args(NATIVE)
