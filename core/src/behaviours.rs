@@ -5,6 +5,7 @@
 //! * [`Streams`]: raw streams, opened on the best connection to a peer.
 //! * [`GossipGate`]: gossipsub that runs on one connection per peer, never on a circuit. `Discovery` owns one.
 //! * [`snapshots`]: asks relays for what they have recently heard.
+//! * [`access_tokens`]: shows relays that ask for it that one may use them.
 //!
 //! They decide nothing that the machines of this crate do not decide, start no task, and need no [`node`](crate::node).
 //! None of them dials a peer: that is for whoever owns the swarm, who knows why.
@@ -108,7 +109,7 @@ use libp2p::{
     request_response::{self, ProtocolSupport},
 };
 
-use crate::{protocol, snapshot as wire};
+use crate::{access, protocol, snapshot as wire};
 
 /// Request-response behaviour of `/peerway/snapshot/1.0.0`.
 pub type Snapshots = request_response::json::Behaviour<wire::SnapshotRequest, wire::Snapshot>;
@@ -121,6 +122,19 @@ pub fn snapshots(support: ProtocolSupport) -> Snapshots {
         .set_response_size_maximum(wire::MAX_SNAPSHOT_SIZE as u64);
     let protocols: [(StreamProtocol, ProtocolSupport); 1] = [(protocol::SNAPSHOT_PROTOCOL, support)];
     Snapshots::with_codec(codec, protocols, request_response::Config::default())
+}
+
+/// Request-response behaviour of `/peerway/access/1.0.0`.
+pub type AccessTokens = request_response::json::Behaviour<access::TokenRequest, access::TokenAnswer>;
+
+/// The behaviour that presents a token to a relay, or takes it, with both sizes bounded.
+#[must_use]
+pub fn access_tokens(support: ProtocolSupport) -> AccessTokens {
+    let codec = request_response::json::codec::Codec::default()
+        .set_request_size_maximum(access::MAX_TOKEN_REQUEST_SIZE as u64)
+        .set_response_size_maximum(access::MAX_TOKEN_ANSWER_SIZE as u64);
+    let protocols: [(StreamProtocol, ProtocolSupport); 1] = [(protocol::ACCESS_PROTOCOL, support)];
+    AccessTokens::with_codec(codec, protocols, request_response::Config::default())
 }
 
 /// The message id that js-libp2p computes by default for ed25519 sources: the source's multihash digest, then the

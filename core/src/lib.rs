@@ -15,6 +15,7 @@
 
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod announcement;
 pub mod behaviours;
 pub mod chat;

@@ -14,6 +14,9 @@ pub const ROOM_HASH_PREFIX: &str = "peerway room ";
 /// Asks a relay for the announcements it has recently heard.
 pub const SNAPSHOT_PROTOCOL: StreamProtocol = StreamProtocol::new("/peerway/snapshot/1.0.0");
 
+/// Shows a relay a token with which one may use it.
+pub const ACCESS_PROTOCOL: StreamProtocol = StreamProtocol::new("/peerway/access/1.0.0");
+
 /// The protocol version that identify carries.
 pub const IDENTIFY_PROTOCOL_VERSION: &str = "peerway/1.0.0";
 

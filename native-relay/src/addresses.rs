@@ -98,12 +98,12 @@ fn default_hosts(exposure: Exposure, interfaces: &[Interface]) -> impl Iterator<
 
 /// What to announce; without `/p2p`.
 pub(crate) fn external(config: &Config, listening: &[Listening], interfaces: &[Interface]) -> Vec<Multiaddr> {
-    if !config.external.is_empty() {
+    if !config.external_address.is_empty() {
         let hash = listening
             .iter()
             .find_map(|listening| certificate_hash(&listening.bound));
         return config
-            .external
+            .external_address
             .iter()
             .map(|address| with_certificate_hash(address.clone(), hash.clone()))
             .collect();
@@ -422,9 +422,9 @@ mod tests {
             "/dns/relay.example/tcp/443/tls/ws",
             "/ip4/203.0.113.1/udp/4003/webrtc-direct",
         ];
-        let external = given.iter().map(|address| address.parse().unwrap()).collect();
+        let external_address = given.iter().map(|address| address.parse().unwrap()).collect();
         let config = Config {
-            external,
+            external_address,
             ..config(Exposure::Public)
         };
         let bound = format!("/ip4/203.0.113.9/udp/4003/webrtc-direct/certhash/{HASH}");

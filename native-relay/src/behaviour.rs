@@ -18,13 +18,14 @@ use peerway_core::{
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
 };
 
-use crate::{limits, rooms};
+use crate::{
+    admission::Admission,
+    config::Limits,
+    limits::{self, count},
+    memory::Memory,
+    rooms,
+};
 
-/// How wide a mesh the relay keeps: every peer it can have. With gossipsub's 12 the 13th page of a relay would be off
-/// its mesh and miss most of what it forwards.
-const MESH: usize = 5_000;
-/// Messages that wait for one slow peer. Beyond it, they are dropped for that peer.
-const QUEUED_MESSAGES_PER_PEER: usize = 512;
 /// The largest gossip frame that is read: what stock rust-libp2p peers pass on, and as much again as gossipsub may read
 /// beyond a frame and then counts as a part of it. One that is larger makes the relay deaf to its sender while the
 /// connection lives, because yamux does not tell the sender that its stream was dropped. Many connections may each hold
@@ -43,7 +44,8 @@ pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTop
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    // First: it refuses a connection before anything else spends something on it.
+    // First: they refuse a connection before anything else spends something on it.
+    admission: Admission,
     limits: connection_limits::Behaviour,
     pub(crate) relay: peerway_hop::Behaviour,
     pub(crate) snapshots: Snapshots,
@@ -54,10 +56,11 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(keys: &Keypair) -> Self {
+    pub(crate) fn new(keys: &Keypair, limits: &Limits) -> Self {
         Self {
-            limits: connection_limits::Behaviour::new(limits::connections()),
-            relay: peerway_hop::Behaviour::new(keys, limits::relay()),
+            admission: Admission::new(limits, Memory::of_this_machine(limits.memory)),
+            limits: connection_limits::Behaviour::new(limits::connections(limits)),
+            relay: peerway_hop::Behaviour::new(keys, limits::relay(limits)),
             snapshots: snapshots(ProtocolSupport::Inbound),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())
@@ -67,20 +70,23 @@ impl Behaviour {
                     .with_cache_size(0),
             ),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
-            gossip: gossip(keys),
+            gossip: gossip(keys, limits),
         }
     }
 }
 
-fn gossip(keys: &Keypair) -> Gossip {
+fn gossip(keys: &Keypair, limits: &Limits) -> Gossip {
+    // As wide as it can get: with gossipsub's 12 the 13th page of a relay would be off its mesh and miss most of what it
+    // forwards.
+    let mesh = count(limits.connections);
     let config = gossipsub::ConfigBuilder::default()
         .mesh_outbound_min(0)
-        .mesh_n_low(MESH)
-        .mesh_n(MESH)
-        .mesh_n_high(MESH)
+        .mesh_n_low(mesh)
+        .mesh_n(mesh)
+        .mesh_n_high(mesh)
         .heartbeat_initial_delay(Duration::from_millis(100))
         .heartbeat_interval(Duration::from_secs(1))
-        .connection_handler_queue_len(QUEUED_MESSAGES_PER_PEER)
+        .connection_handler_queue_len(count(limits.gossip_queue))
         .flood_publish(true)
         .validate_messages()
         .validation_mode(gossipsub::ValidationMode::Strict)
@@ -88,7 +94,7 @@ fn gossip(keys: &Keypair) -> Gossip {
         .max_control_message_size(MAX_CONTROL_BYTES)
         .message_id_fn(message_id)
         .build()
-        .expect("the parameters are constants in the order that gossipsub wants");
+        .expect("the parameters are in the order that gossipsub wants, whatever the limits");
     let authenticity = gossipsub::MessageAuthenticity::Signed(keys.clone());
     let gossip = gossipsub::Behaviour::new_with_subscription_filter(authenticity, config, topics())
         .expect("strict validation and signing go together");

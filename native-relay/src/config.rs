@@ -1,17 +1,36 @@
-//! What a relay can be told: flags, their environment variables, and the [`Config`] they become.
+//! What a relay can be told: the [`Config`], and the layers that it is made of.
+//!
+//! Each setting is one documented field. Its documentation is its comment in what `--print-config` prints, its default
+//! stands beside it, and the names in files and of environment variables follow from its own: nothing is said twice. A
+//! flag wins over a variable, a variable over the file, the file over the default.
 //!
 //! Decides nothing about the host: which addresses follow from a [`Config`] is [`crate::addresses`]'s business.
 
+mod document;
+mod environment;
+mod file;
+mod flags;
+mod limits;
+mod network;
+pub(crate) mod units;
+
 use std::{
     ffi::OsString,
+    fmt,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    str::FromStr,
 };
 
-use clap::{Parser, builder::FalseyValueParser};
+use confique::{Config as _, Layer as _};
 use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
 
+use self::{flags::Flags, units::as_text};
+pub use self::{
+    limits::Limits,
+    network::{Network, NetworkError},
+    units::{Bytes, Percent, Period, UnitError},
+};
 use crate::listeners::Endpoint;
 
 /// The port of the page and of libp2p over WebSocket.
@@ -33,8 +52,59 @@ pub const DEFAULT_PAGE_DIR: &str = "dist";
 /// bytes, and every address of a relay is in them.
 pub const MAX_EXTERNAL_ADDRESSES: usize = 16;
 
-/// Who is meant to reach this relay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a relay is started with.
+#[derive(Clone, Debug, PartialEq, Serialize, confique::Config)]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+pub struct Config {
+    /// Who is meant to reach this relay: "loopback" for programs on this machine, "lan" for private networks as well
+    /// (--lan), "public" for everybody (--public). Decides where it listens unless that is said below, and which
+    /// addresses it announces. Cost: whoever reaches it can use it.
+    #[config(default = "loopback")]
+    pub exposure: Exposure,
+
+    /// Where the page and WebSocket are served, as "ADDR:PORT". Without it, port 8080 of the addresses that exposure
+    /// says.
+    pub http: Option<SocketAddr>,
+
+    /// Where libp2p listens besides, each as "/ip4/ADDR/tcp/PORT", "/ip4/ADDR/udp/PORT/quic-v1" or
+    /// "/ip4/ADDR/udp/PORT/webrtc-direct", or with /ip6. Each must work. If there are none: the default ports of the
+    /// addresses that exposure says, as far as this machine has them.
+    #[config(default = [])]
+    pub listen: Vec<Endpoint>,
+
+    /// Where STUN is answered: a list of "ADDR:PORT", of which each must work; "off"; or "auto" for port 3478 of the
+    /// addresses that exposure says, as far as it is free. Cost: an answer of at most 44 bytes to whoever asks.
+    #[config(default = "auto")]
+    pub stun: Stun,
+
+    /// What to announce instead of the addresses that are found on this machine, as multiaddrs; at most 16. A
+    /// /webrtc-direct without the hash of a certificate gets the relay's own.
+    #[config(default = [], validate = announceable)]
+    pub external_address: Vec<Multiaddr>,
+
+    /// Where the relay's key and certificate are kept. Made if it does not exist. By default in the user's data
+    /// directory. Paths that are not absolute start where the relay was started.
+    pub data_dir: PathBuf,
+
+    /// The directory of the page, as Trunk built it. Without it, the page that this program carries, if it carries one,
+    /// else "dist". If no page is there, / says how to build it.
+    pub page: Option<PathBuf>,
+
+    /// How the log is written to standard error: "text" for people, "json" for programs, one object a line.
+    #[config(default = "text")]
+    pub log_format: LogFormat,
+
+    /// How much of the relay may be used.
+    #[config(nested)]
+    pub limits: Limits,
+}
+
+/// One layer: what a file, the environment or the flags say, each of them as much as it wants to.
+type Layer = <Config as confique::Config>::Layer;
+
+/// Who is meant to reach a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Exposure {
     /// Programmes on this host only.
     #[default]
@@ -58,34 +128,25 @@ pub enum Stun {
     At(Vec<SocketAddr>),
 }
 
-/// Everything a relay is started with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Who is meant to reach the relay: decides the default listeners and which addresses are announced.
-    pub exposure: Exposure,
-    /// Where the page and WebSocket are served. `None`: [`DEFAULT_HTTP_PORT`] on the addresses that `exposure` says.
-    pub http: Option<SocketAddr>,
-    /// Where libp2p listens besides. Empty: the default ports on the addresses that `exposure` says; an address family
-    /// that the host lacks is then skipped. One that is given must work.
-    pub listen: Vec<Endpoint>,
-    /// Where STUN is answered.
-    pub stun: Stun,
-    /// What to announce instead of what can be derived; at most [`MAX_EXTERNAL_ADDRESSES`]. A `/webrtc-direct` without
-    /// certificate hash gets ours.
-    pub external: Vec<Multiaddr>,
-    /// Where identity and certificate are kept. Made if it does not exist.
-    pub data_dir: PathBuf,
-    /// The built page. If it is not there, `/` says how to build it.
-    pub page: PathBuf,
+/// How the program writes its log. The library writes none itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
-/// Why the command line does not make a [`Config`]: one line for the user.
+/// Why there is no [`Config`]: one line for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// `--help` or `--version`: not an error, the text is to be shown.
+    /// `--help`, `--version`, `--print-config`, or `--check-config` that found nothing wrong: not an error, the text is
+    /// to be shown.
     #[error("{0}")]
     Shown(String),
-    /// A flag or a variable is wrong.
+    /// A flag, a variable or the file is wrong.
     #[error("{0}")]
     Invalid(String),
 }
@@ -100,130 +161,84 @@ impl Config {
             http: Some(any),
             listen: vec![Endpoint::Tcp(any), Endpoint::Quic(any), Endpoint::WebRtcDirect(any)],
             stun: Stun::At(vec![any]),
-            external: Vec::new(),
-            page: data_dir.join("page"),
+            external_address: Vec::new(),
+            page: Some(data_dir.join("page")),
             data_dir,
+            log_format: LogFormat::default(),
+            limits: Limits::default(),
         }
     }
 
-    /// Reads the command line and the environment.
+    /// Reads the command line, the environment, and the file that one of them names.
     ///
     /// # Errors
-    /// [`ConfigError::Shown`] for `--help` and `--version`, else the first thing that is wrong.
+    /// [`ConfigError::Shown`] if something is to be printed instead of starting a relay, else the first thing that is
+    /// wrong.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
-        let flags = Flags::try_parse_from(args).map_err(|error| {
-            if error.use_stderr() {
-                ConfigError::Invalid(first_paragraph(&error.to_string()))
-            } else {
-                ConfigError::Shown(error.to_string())
-            }
-        })?;
-        flags.into_config()
-    }
-}
-
-/// The public relay of Peerway: carries circuits between peers, spreads their announcements, serves the page.
-#[derive(Debug, Parser)]
-#[command(name = "native-relay", version)]
-struct Flags {
-    /// Where libp2p listens: /ip4|ip6/…/tcp/PORT, …/udp/PORT/quic-v1 or …/udp/PORT/webrtc-direct. Repeatable;
-    /// replaces the default listeners
-    #[arg(long, value_name = "MULTIADDR", env = "PEERWAY_RELAY_LISTEN", value_delimiter = ',')]
-    listen: Vec<Endpoint>,
-    /// What to announce instead of the addresses found on this host. Repeatable, at most 16
-    #[arg(
-        long,
-        value_name = "MULTIADDR",
-        env = "PEERWAY_RELAY_EXTERNAL_ADDRESS",
-        value_delimiter = ','
-    )]
-    external_address: Vec<Multiaddr>,
-    /// Where the page and WebSocket are served [default: port 8080 of loopback, or as --lan and --public say]
-    #[arg(long, value_name = "ADDR:PORT", env = "PEERWAY_RELAY_HTTP")]
-    http: Option<SocketAddr>,
-    /// Where STUN is answered, or `off`. Repeatable [default: port 3478 of loopback, or as --lan and --public say]
-    #[arg(long, value_name = "ADDR:PORT", env = "PEERWAY_RELAY_STUN", value_delimiter = ',')]
-    stun: Vec<StunFlag>,
-    /// Where identity and certificate are kept [default: the user's data directory]
-    #[arg(long, value_name = "DIR", env = "PEERWAY_RELAY_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// The page, as Trunk built it
-    #[arg(long, value_name = "DIR", env = "PEERWAY_RELAY_PAGE", default_value = DEFAULT_PAGE_DIR)]
-    page: PathBuf,
-    /// Listen on private networks too, and announce those addresses
-    #[arg(long, env = "PEERWAY_RELAY_LAN", value_parser = FalseyValueParser::new())]
-    lan: bool,
-    /// Listen on all interfaces; announce only what strangers can reach
-    #[arg(long, env = "PEERWAY_RELAY_PUBLIC", value_parser = FalseyValueParser::new())]
-    public: bool,
-}
-
-/// One value of `--stun`.
-#[derive(Clone, Copy, Debug)]
-enum StunFlag {
-    Off,
-    At(SocketAddr),
-}
-
-impl FromStr for StunFlag {
-    type Err = std::net::AddrParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "off" => Ok(Self::Off),
-            address => address.parse().map(Self::At),
+        let (task, path, said) = Flags::read(args)?;
+        let written = path.as_deref().map_or_else(|| Ok(Layer::empty()), file::read)?;
+        let config = Self::layered(said.with_fallback(environment::read(std::env::vars_os())?), written)?;
+        match task {
+            flags::Task::Run => Ok(config),
+            flags::Task::Check => Err(ConfigError::Shown("ok\n".to_owned())),
+            flags::Task::Print => Err(ConfigError::Shown(document::of(&config)?)),
         }
     }
-}
 
-fn stun(flags: &[StunFlag]) -> Result<Stun, ConfigError> {
-    let at = |flag: &StunFlag| match flag {
-        StunFlag::Off => None,
-        StunFlag::At(socket) => Some(*socket),
-    };
-    match flags {
-        [] => Ok(Stun::ByExposure),
-        [StunFlag::Off] => Ok(Stun::Off),
-        many => match many.iter().map(at).collect() {
-            Some(sockets) => Ok(Stun::At(sockets)),
-            None => Err(ConfigError::Invalid("--stun off allows no other --stun".to_owned())),
-        },
-    }
-}
-
-impl Flags {
-    fn into_config(self) -> Result<Config, ConfigError> {
-        let invalid = |text: String| Err(ConfigError::Invalid(text));
-        if self.external_address.len() > MAX_EXTERNAL_ADDRESSES {
-            return invalid(format!(
-                "--external-address is given {} times; at most {MAX_EXTERNAL_ADDRESSES} fit into the protocol's messages",
-                self.external_address.len()
-            ));
-        }
-        if let Some(address) = self.external_address.iter().find(|address| !is_announceable(address)) {
-            return invalid(format!(
-                "--external-address {address}: not the address of a relay (it must start with /ip4, /ip6 or /dns and \
-                 contain no /p2p or /p2p-circuit)"
-            ));
-        }
-        let exposure = match (self.lan, self.public) {
-            (false, false) => Exposure::Loopback,
-            (true, false) => Exposure::Lan,
-            (false, true) => Exposure::Public,
-            // Not clap's business: a variable that says "off" is no conflict.
-            (true, true) => return invalid("--lan and --public exclude each other".to_owned()),
+    fn layered(said: Layer, written: Layer) -> Result<Self, ConfigError> {
+        let defaults = Layer {
+            data_dir: Some(default_data_dir()),
+            ..Layer::default_values()
         };
-        Ok(Config {
-            exposure,
-            http: self.http,
-            listen: self.listen,
-            stun: stun(&self.stun)?,
-            external: self.external_address,
-            data_dir: self.data_dir.unwrap_or_else(default_data_dir),
-            page: self.page,
-        })
+        Self::from_layer(said.with_fallback(written).with_fallback(defaults))
+            .map_err(|error| ConfigError::Invalid(error.to_string()))
     }
 }
+
+const STUN: &str = "\"auto\", \"off\" or a list of \"ADDR:PORT\"";
+
+/// As in files; `auto` is what a flag that is not there means.
+impl Serialize for Stun {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::ByExposure => serializer.serialize_str("auto"),
+            Self::Off => serializer.serialize_str("off"),
+            Self::At(sockets) => sockets.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stun {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Value;
+        impl<'de> serde::de::Visitor<'de> for Value {
+            type Value = Stun;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(STUN)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Stun, E> {
+                match text {
+                    "auto" => Ok(Stun::ByExposure),
+                    "off" => Ok(Stun::Off),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Stun, A::Error> {
+                let mut sockets = Vec::new();
+                while let Some(socket) = list.next_element()? {
+                    sockets.push(socket);
+                }
+                Ok(Stun::At(sockets))
+            }
+        }
+        deserializer.deserialize_any(Value)
+    }
+}
+
+as_text!(Endpoint, "a multiaddr to listen on, such as \"/ip4/0.0.0.0/tcp/4001\"");
 
 /// The listeners of a relay that was given none, on one address.
 pub(crate) fn default_endpoints(ip: std::net::IpAddr) -> [Endpoint; 3] {
@@ -245,6 +260,24 @@ pub(crate) const LOOPBACKS: [std::net::IpAddr; 2] = [
     std::net::IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
 
+/// Whether a relay can announce all of these.
+fn announceable(addresses: &impl AsRef<[Multiaddr]>) -> Result<(), String> {
+    let addresses = addresses.as_ref();
+    if addresses.len() > MAX_EXTERNAL_ADDRESSES {
+        return Err(format!(
+            "{} addresses are given; at most {MAX_EXTERNAL_ADDRESSES} fit into the protocol's messages",
+            addresses.len()
+        ));
+    }
+    match addresses.iter().find(|address| !is_announceable(address)) {
+        Some(address) => Err(format!(
+            "{address}: not the address of a relay (it must start with /ip4, /ip6 or /dns and contain no /p2p or \
+             /p2p-circuit)"
+        )),
+        None => Ok(()),
+    }
+}
+
 fn is_announceable(address: &Multiaddr) -> bool {
     use libp2p::multiaddr::Protocol;
     let starts_with_a_host = matches!(
@@ -263,15 +296,4 @@ fn default_data_dir() -> PathBuf {
         .filter(|dir| dir.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
     data_home.or_else(home).unwrap_or_default().join("peerway-relay")
-}
-
-/// clap explains over several lines; the user gets the first paragraph, as one.
-fn first_paragraph(text: &str) -> String {
-    let paragraph: Vec<_> = text
-        .lines()
-        .take_while(|line| !line.trim().is_empty())
-        .map(str::trim)
-        .collect();
-    let line = paragraph.join(" ");
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }

@@ -17,6 +17,7 @@ use peerway_core::{
 };
 
 use crate::{
+    config::Limits,
     pace::{Pace, Pacing},
     rooms,
 };
@@ -28,7 +29,6 @@ const MAX_ROOM_MESSAGE_BYTES: usize = 12 * 1024;
 const ANSWER_KEPT: Duration = Duration::from_secs(1);
 
 /// What was heard on the discovery topic.
-#[derive(Default)]
 pub(crate) struct Discovery {
     recent: RecentAnnouncements,
     pacing: Pacing,
@@ -37,6 +37,14 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            recent: RecentAnnouncements::default(),
+            pacing: Pacing::new(limits.announcements_per_minute, limits.announcement_burst),
+            answer: None,
+        }
+    }
+
     /// A message arrived whose signature is good, on a topic that we follow.
     pub(crate) fn handle_message(&mut self, message: &Message, now: Now) -> MessageAcceptance {
         if message.topic == topic() {
@@ -109,6 +117,10 @@ pub(crate) fn topic() -> TopicHash {
 mod tests {
     use super::*;
 
+    fn discovery() -> Discovery {
+        Discovery::new(&Limits::default())
+    }
+
     fn message(source: PeerId, sequence: u64, topic: TopicHash, data: impl Into<Vec<u8>>) -> Message {
         Message {
             source: Some(source),
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn when_an_announcement_is_good_it_is_forwarded_and_told_to_newcomers() {
-        let (mut discovery, now, peer) = (Discovery::default(), Now::default(), PeerId::random());
+        let (mut discovery, now, peer) = (discovery(), Now::default(), PeerId::random());
         assert!(discovery.answer(now).is_empty());
         let said = message(peer, 1, topic(), announcement(peer, PeerId::random()));
         assert!(matches!(
@@ -147,7 +159,7 @@ mod tests {
 
     #[test]
     fn when_an_announcement_breaks_the_rules_it_is_rejected_and_told_to_nobody() {
-        let (mut discovery, now) = (Discovery::default(), Now::default());
+        let (mut discovery, now) = (discovery(), Now::default());
         let (liar, victim) = (PeerId::random(), PeerId::random());
         for data in [
             announcement(victim, PeerId::random()),
@@ -167,7 +179,7 @@ mod tests {
 
     #[test]
     fn when_an_announcement_is_replayed_it_is_ignored() {
-        let (mut discovery, now, peer) = (Discovery::default(), Now::default(), PeerId::random());
+        let (mut discovery, now, peer) = (discovery(), Now::default(), PeerId::random());
         let bytes = announcement(peer, PeerId::random());
         for (sequence, accepted) in [(5, true), (5, false), (4, false), (6, true)] {
             let verdict = discovery.handle_message(&message(peer, sequence, topic(), bytes.clone()), now);
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn when_a_room_message_is_too_large_or_elsewhere_it_is_rejected() {
-        let (mut discovery, now, peer) = (Discovery::default(), Now::default(), PeerId::random());
+        let (mut discovery, now, peer) = (discovery(), Now::default(), PeerId::random());
         let room = TopicHash::from_raw("peerway/room/1/0123456789abcdef0123456789abcdef");
         for (topic, bytes, accepted) in [
             (room.clone(), MAX_ROOM_MESSAGE_BYTES, true),
@@ -187,5 +199,23 @@ mod tests {
             let verdict = discovery.handle_message(&message(peer, 1, topic, vec![0xff; bytes]), now);
             assert_eq!(matches!(verdict, MessageAcceptance::Accept), accepted, "{bytes}");
         }
+    }
+
+    #[test]
+    fn when_a_peer_announces_itself_more_often_than_it_may_the_next_is_not_forwarded() {
+        let limits = Limits {
+            announcements_per_minute: 6.try_into().unwrap(),
+            announcement_burst: 2.try_into().unwrap(),
+            ..Limits::default()
+        };
+        let (mut discovery, mut now, peer) = (Discovery::new(&limits), Now::default(), PeerId::random());
+        let bytes = announcement(peer, PeerId::random());
+        let mut accepts = |sequence, now| {
+            let verdict = discovery.handle_message(&message(peer, sequence, topic(), bytes.clone()), now);
+            matches!(verdict, MessageAcceptance::Accept)
+        };
+        assert_eq!([accepts(1, now), accepts(2, now), accepts(3, now)], [true, true, false]);
+        now = now.after(Duration::from_secs(10));
+        assert_eq!([accepts(4, now), accepts(5, now)], [true, false]);
     }
 }

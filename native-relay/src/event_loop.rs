@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     Phase,
     behaviour::{Behaviour, BehaviourEvent},
+    config::Limits,
     discovery::Discovery,
     rooms::{self, Rooms},
 };
@@ -61,12 +62,17 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(crate) fn new(swarm: Swarm<Behaviour>, phase: watch::Sender<Phase>, requests: mpsc::Receiver<Request>) -> Self {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        limits: &Limits,
+        phase: watch::Sender<Phase>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Self {
         let stop = phase.subscribe();
         Self {
             swarm,
-            discovery: Discovery::default(),
-            rooms: Rooms::default(),
+            discovery: Discovery::new(limits),
+            rooms: Rooms::new(limits),
             phase,
             stop,
             requests,
@@ -195,7 +201,7 @@ impl EventLoop {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Admission(never) | BehaviourEvent::Limits(never) => match never {},
             BehaviourEvent::Relay(event) => tracing::debug!(?event, "relay"),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),

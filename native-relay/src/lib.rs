@@ -18,6 +18,7 @@
 
 mod acceptor;
 mod addresses;
+mod admission;
 mod behaviour;
 mod config;
 mod discovery;
@@ -26,15 +27,18 @@ mod http;
 mod identity;
 mod limits;
 mod listeners;
+mod memory;
 mod pace;
 mod relay;
 mod rooms;
+mod source;
 mod stun;
 
 pub use self::{
     config::{
-        Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT,
-        DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, MAX_EXTERNAL_ADDRESSES, Stun,
+        Bytes, Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT,
+        DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, Limits, LogFormat,
+        MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
     },
     event_loop::Status,
     http::PageError,

@@ -1,50 +1,47 @@
-//! How much of this relay one peer, and everybody together, may use.
+//! How the limits on connections, reservations and circuits are put to those who hold them.
 //!
-//! Decides nothing: [`peerway_hop`] and libp2p's connection limits apply it. There are no limits per address: everybody on
-//! loopback, behind one proxy or one NAT shares one.
+//! Decides nothing: [`peerway_hop`] and libp2p's connection limits apply it.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use libp2p::connection_limits::ConnectionLimits;
+use peerway_hop::Rate;
 
-/// Peers that may hold a reservation at once. A further one is told RESERVATION_REFUSED.
-const MAX_RESERVATIONS: usize = 4_096;
-/// Connections of one peer that may carry a reservation each.
-const MAX_RESERVATIONS_PER_PEER: usize = 8;
-/// How long a reservation lasts; clients renew at three quarters of it.
-const RESERVATION_DURATION: Duration = Duration::from_secs(60 * 60);
-/// Circuits at once.
-const MAX_CIRCUITS: usize = 1_024;
-/// Circuits of one peer at once, at either end.
-const MAX_CIRCUITS_PER_PEER: usize = 32;
-/// How long one circuit may last.
-const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(30 * 60);
-/// Bytes that one circuit may carry, in each direction.
-const MAX_CIRCUIT_BYTES: u64 = 64 * 1024 * 1024;
+use crate::config::{Bytes, Limits};
 
-/// Connections that have not said yet who they are. Each may hold a TLS, Noise or DTLS handshake.
-const MAX_PENDING_CONNECTIONS: u32 = 256;
-/// Connections in all.
-const MAX_CONNECTIONS: u32 = 8_192;
-/// Connections of one peer: its old ones that we still believe in, and a few new ones.
-const MAX_CONNECTIONS_PER_PEER: u32 = 8;
-
-pub(crate) fn connections() -> ConnectionLimits {
+/// libp2p's limits on connections: in all, of one peer, and on those that have not said yet who they are.
+pub(crate) fn connections(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits::default()
-        .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
-        .with_max_established(Some(MAX_CONNECTIONS))
-        .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
+        .with_max_pending_incoming(Some(limits.pending_connections.get()))
+        .with_max_established(Some(limits.connections.get()))
+        .with_max_established_per_peer(Some(limits.connections_per_peer.get()))
 }
 
-pub(crate) fn relay() -> peerway_hop::Config {
+/// The limits on reservations and circuits.
+pub(crate) fn relay(limits: &Limits) -> peerway_hop::Config {
     let mut config = peerway_hop::Config::default();
-    config.reservations.total = MAX_RESERVATIONS;
-    config.reservations.per_peer = MAX_RESERVATIONS_PER_PEER;
-    config.reservations.lifetime = RESERVATION_DURATION;
-    config.circuits.total = MAX_CIRCUITS;
-    config.circuits.per_source = MAX_CIRCUITS_PER_PEER;
-    config.circuits.per_destination = MAX_CIRCUITS_PER_PEER;
-    config.circuits.duration = Some(MAX_CIRCUIT_DURATION);
-    config.circuits.bytes = NonZeroU64::new(MAX_CIRCUIT_BYTES);
+    config.reservations.total = count(limits.reservations);
+    config.reservations.per_peer = count(limits.reservations_per_peer);
+    config.reservations.lifetime = limits.reservation_duration.get();
+    config.circuits.total = count(limits.circuits);
+    config.circuits.per_source = count(limits.circuits_per_peer);
+    config.circuits.per_destination = count(limits.circuits_per_peer);
+    config.circuits.duration = Some(limits.circuit_duration.get());
+    config.circuits.bytes = NonZeroU64::new(limits.circuit_bytes.get());
+    config.circuits.rate = rate(limits.circuit_rate, limits.circuit_burst);
     config
+}
+
+/// A second of 4 GiB and more is as good as no limit.
+fn rate(a_second: Bytes, burst: Bytes) -> Option<Rate> {
+    let tokens = |bytes: Bytes| NonZeroU32::new(u32::try_from(bytes.get()).unwrap_or(u32::MAX));
+    Some(Rate {
+        bytes_per_second: tokens(a_second)?,
+        burst: tokens(burst)?,
+    })
+}
+
+/// The same number where libp2p and collections want it.
+pub(crate) fn count(limit: NonZeroU32) -> usize {
+    usize::try_from(limit.get()).unwrap_or(usize::MAX)
 }

@@ -19,7 +19,7 @@ use libp2p::{
     multiaddr::Protocol,
 };
 
-use crate::identity::Identity;
+use crate::{config::Limits, identity::Identity};
 
 /// A place to listen with a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,13 +119,14 @@ impl FromStr for Endpoint {
 /// All transports of a relay. Each takes only addresses of its own kind, so their order does not matter.
 pub(crate) fn transport(
     identity: &Identity,
+    limits: &Limits,
     websockets: websocket::Upgrades,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, libp2p::noise::Error> {
     let mut all = tcp::transport(&identity.keys)?;
     for transport in [
         quic::transport(&identity.keys),
         webrtc_direct::transport(identity),
-        websocket::transport(&identity.keys, websockets)?,
+        websocket::transport(&identity.keys, limits.websocket_frame, websockets)?,
     ] {
         all = all.or_transport(transport).map(|either, _| either.into_inner()).boxed();
     }

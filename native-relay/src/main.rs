@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use native_relay::{Config, ConfigError, Relay};
+use native_relay::{Config, ConfigError, LogFormat, Relay, StartError};
 use tracing_subscriber::EnvFilter;
 
 /// It did not start, or broke.
@@ -19,20 +19,30 @@ fn main() -> ExitCode {
         Err(ConfigError::Shown(text)) => return say(&text),
         Err(error @ ConfigError::Invalid(_)) => return complain(&error, MISUSED),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(wants_colour())
-        .init();
+    log_to_stderr(config.log_format);
+    let format = config.log_format;
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&error, FAILED),
+        Err(error) => return fail(format, &error),
     };
-    let code = runtime.block_on(run(config));
+    let outcome = runtime.block_on(run(config));
     // A compression or a DNS look-up on another thread is not worth waiting for.
     runtime.shutdown_background();
-    code
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(format, &error),
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(wants_colour()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 /// Whether somebody looks at standard error who has not asked for plain text (<https://no-color.org>): a file or a journal
@@ -41,15 +51,20 @@ fn wants_colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-async fn run(config: Config) -> ExitCode {
-    let stop = match stop_signal() {
-        Ok(stop) => stop,
-        Err(error) => return complain(&error, FAILED),
-    };
-    let mut relay = match Relay::start(config).await {
-        Ok(relay) => relay,
-        Err(error) => return complain(&error, FAILED),
-    };
+/// Why it ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("the relay broke; the log says why")]
+    Broke,
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let stop = stop_signal().map_err(Failure::Signals)?;
+    let mut relay = Relay::start(config).await?;
     tracing::info!(peer = %relay.peer_id(), "this relay");
     for address in relay.addresses() {
         tracing::debug!(%address, "announced");
@@ -61,9 +76,9 @@ async fn run(config: Config) -> ExitCode {
         signal = stop => {
             tracing::info!(signal, "stopping");
             relay.shutdown().await;
-            ExitCode::SUCCESS
+            Ok(())
         }
-        () = relay.failed() => complain(&"the relay broke; the log says why", FAILED),
+        () = relay.failed() => Err(Failure::Broke),
     }
 }
 
@@ -96,6 +111,17 @@ fn say(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     ExitCode::SUCCESS
+}
+
+/// Says why we end; in the log's own form where programs read it.
+fn fail(format: LogFormat, error: &dyn std::fmt::Display) -> ExitCode {
+    match format {
+        LogFormat::Text => complain(error, FAILED),
+        LogFormat::Json => {
+            tracing::error!(%error, "failed");
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// One line for whoever started us.

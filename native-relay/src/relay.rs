@@ -19,7 +19,7 @@ use crate::{
     acceptor::{self, Acceptor},
     addresses::{self, Interface, Listening, Wanted},
     behaviour::Behaviour,
-    config::Config,
+    config::{Config, Limits},
     event_loop::{self, EventLoop, Request, Status},
     http::{self, Facts, Page, PageError},
     identity::{self, Identity, IdentityError},
@@ -104,12 +104,13 @@ impl Relay {
         let interfaces = interfaces()?;
         let identity = identity::load_or_make(&config.data_dir)?;
         let page_dir = config.page.clone();
-        let page = tokio::task::spawn_blocking(move || Page::load(&page_dir));
+        let page = tokio::task::spawn_blocking(move || Page::load(page_dir.as_deref()));
 
         let sockets = bind_http(&addresses::http_sockets(&config, &interfaces))?;
         let http: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let (acceptor, upgrades) = Acceptor::new(sockets);
-        let mut swarm = swarm(&identity, websocket::Upgrades::new(http.clone(), upgrades))?;
+        let websockets = websocket::Upgrades::new(http.clone(), upgrades);
+        let mut swarm = swarm(&identity, &config.limits, websockets)?;
         let listening = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
         let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
@@ -147,7 +148,7 @@ impl Relay {
             stun: addresses::stun::uris(&config, &stun, &interfaces),
         };
         let service = http::router(page, &facts, phase.clone());
-        let event_loop = EventLoop::new(swarm, stop.clone(), waiting);
+        let event_loop = EventLoop::new(swarm, &config.limits, stop.clone(), waiting);
         let tasks = Tasks {
             event_loop: tokio::spawn(event_loop.run()),
             acceptor: tokio::spawn(acceptor.run(service, phase)),
@@ -250,9 +251,13 @@ impl Drop for Tasks {
     }
 }
 
-fn swarm(identity: &Identity, websockets: websocket::Upgrades) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
-    let transport = listeners::transport(identity, websockets)?;
-    let behaviour = Behaviour::new(&identity.keys);
+fn swarm(
+    identity: &Identity,
+    limits: &Limits,
+    websockets: websocket::Upgrades,
+) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
+    let transport = listeners::transport(identity, limits, websockets)?;
+    let behaviour = Behaviour::new(&identity.keys, limits);
     let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();
     let Ok(builder) = builder.with_other_transport(|_| transport);
     let Ok(builder) = builder.with_behaviour(|_| behaviour);

@@ -12,15 +12,10 @@ use std::{
 use libp2p::{PeerId, gossipsub::TopicHash};
 use peerway_core::{now::Now, protocol::ROOM_TOPIC_PREFIX};
 
+use crate::{config::Limits, limits::count};
+
 /// How many peers must share a room for it to be followed.
 pub(crate) const MIN_SUBSCRIBERS: usize = 2;
-
-/// How many rooms of one peer count. Of further ones nothing is kept: they are followed only if enough others are in.
-pub(crate) const MAX_ROOMS_PER_PEER: usize = 8;
-
-/// How many rooms are followed at once. When full, one that only lingers makes way; else the new one is not followed
-/// until another is left.
-pub(crate) const MAX_ROOMS: usize = 512;
 
 /// How long a room is kept after its second-last subscriber left. A page that reloads is back in a second; to leave and
 /// to follow again would make gossipsub refuse grafts (its unsubscribe back-off) and lose the first messages.
@@ -55,8 +50,12 @@ pub(crate) enum Action {
 }
 
 /// The state machine. World in: `handle_*`; decisions out: [`Rooms::poll_action`].
-#[derive(Default)]
 pub(crate) struct Rooms {
+    /// How many rooms are followed at once. When full, one that only lingers makes way; else the new one is not followed
+    /// until another is left.
+    max_rooms: usize,
+    /// How many rooms of one peer count. Of further ones nothing is kept: they are followed only if enough others are in.
+    max_per_peer: usize,
     peers: BTreeMap<PeerId, Peer>,
     /// Rooms that somebody counts for, or that are followed.
     rooms: BTreeMap<TopicHash, Room>,
@@ -93,13 +92,26 @@ enum State {
 }
 
 impl Rooms {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            max_rooms: count(limits.rooms),
+            max_per_peer: count(limits.rooms_per_peer),
+            peers: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            followed: BTreeSet::new(),
+            lingering: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
     /// A peer subscribed to a topic.
     pub(crate) fn handle_subscribed(&mut self, peer: PeerId, topic: TopicHash, now: Now) {
         if !is_room(&topic) {
             return;
         }
         let entry = self.peers.entry(peer).or_default();
-        if entry.rooms.len() >= MAX_ROOMS_PER_PEER {
+        if entry.rooms.len() >= self.max_per_peer {
             tracing::debug!(%peer, "more rooms than we count for one peer");
             return;
         }
@@ -195,7 +207,7 @@ impl Rooms {
     }
 
     fn follow(&mut self, topic: &TopicHash) {
-        if self.followed.len() >= MAX_ROOMS {
+        if self.followed.len() >= self.max_rooms {
             let Some((_, first_to_end)) = self.lingering.first().cloned() else {
                 tracing::warn!("as many rooms as we follow are in use; one more is not followed");
                 self.waiting.insert(topic.clone());
@@ -228,6 +240,17 @@ impl Rooms {
 mod tests {
     use super::*;
 
+    const MAX_ROOMS: usize = 12;
+    const MAX_ROOMS_PER_PEER: usize = 3;
+
+    fn limits() -> Limits {
+        Limits {
+            rooms: 12.try_into().unwrap(),
+            rooms_per_peer: 3.try_into().unwrap(),
+            ..Limits::default()
+        }
+    }
+
     struct World {
         rooms: Rooms,
         now: Now,
@@ -236,7 +259,7 @@ mod tests {
     impl World {
         fn new() -> Self {
             Self {
-                rooms: Rooms::default(),
+                rooms: Rooms::new(&limits()),
                 now: Now::default(),
             }
         }

@@ -10,29 +10,12 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Peer, TestRelay, get};
+use support::{Peer, TestRelay, get, websocket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
-
-/// A WebSocket on the page's port, its handshake done, nobody authenticated.
-async fn websocket(relay: &TestRelay) -> TcpStream {
-    let mut stream = TcpStream::connect(relay.relay.http_addr()).await.unwrap();
-    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(timeout(support::PATIENCE, stream.read_u8()).await.unwrap().unwrap());
-    }
-    let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    // RFC 6455, 1.3: what that key must be answered with.
-    assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
-    stream
-}
 
 /// How much the relay takes before it closes.
 async fn write_until_closed(stream: TcpStream, piece: &[u8]) -> usize {

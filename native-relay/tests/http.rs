@@ -16,8 +16,9 @@ const INDEX: &str = "<!doctype html><script type=module>start()</script><p>hello
 
 async fn relay_with_page() -> TestRelay {
     TestRelay::start_with(|config| {
-        let write = |name: &str, content: &[u8]| fs::write(config.page.join(name), content).unwrap();
-        fs::create_dir(&config.page).unwrap();
+        let page = config.page.as_deref().unwrap();
+        let write = |name: &str, content: &[u8]| fs::write(page.join(name), content).unwrap();
+        fs::create_dir(page).unwrap();
         write("index.html", INDEX.as_bytes());
         write("app-0123456789abcdef_bg.wasm", &[0; 50_000]);
         write(

@@ -254,6 +254,10 @@ fn when_asked_for_help_every_flag_is_explained() {
         "--page",
         "--lan",
         "--public",
+        "--config",
+        "--print-config",
+        "--check-config",
+        "--log-format",
     ] {
         assert!(text.contains(flag), "{flag} is not in {text}");
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::cargo::{NATIVE, cargo};
 use crate::paths::Paths;
 use crate::process::Process;
-use crate::relay::{self, Profile};
+use crate::relay::{self, Page, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 use crate::{js, page, page_peer};
@@ -91,7 +91,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
 
 fn measure(paths: &Paths, harness: &Harness) -> Result<Section> {
     let Harness { program, title, about } = *harness;
-    let relay = relay::build(paths, Profile::Release)?;
+    let relay = relay::build(paths, Profile::Release, Page::Apart)?;
     // What is measured is optimised; who only looks at the clock need not be, and is built already for the tests.
     cargo(paths, ["build", "--locked"])
         .args(NATIVE)

@@ -17,26 +17,38 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// Where the program has its page from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page<'a> {
+    /// From a directory, when it starts.
+    Apart,
+    /// It carries the one that is in this directory now.
+    Inside(&'a Path),
+}
+
 /// Builds the relay alone, with the features that users get, and returns where the program is: in `dist/`, because
 /// clones share a target directory, and one that builds would replace the program that another is testing.
-pub(crate) fn build(paths: &Paths, profile: Profile) -> Result<PathBuf> {
+pub(crate) fn build(paths: &Paths, profile: Profile, page: Page<'_>) -> Result<PathBuf> {
     let (flags, target, dist): (&[&str], _, _) = match profile {
         Profile::Dev => (&[], "debug", "dist/dev"),
         Profile::Release => (&["--release"], "release", "dist"),
     };
-    cargo(
-        paths,
-        [
-            "build",
-            "--locked",
-            "--package",
-            "native-relay",
-            "--bin",
-            "native-relay",
-        ],
-    )
-    .args(flags)
-    .run()?;
+    let build = [
+        "build",
+        "--locked",
+        "--package",
+        "native-relay",
+        "--bin",
+        "native-relay",
+    ];
+    let build = cargo(paths, build).args(flags);
+    match page {
+        Page::Apart => build.run()?,
+        Page::Inside(dir) => {
+            let build = build.args(["--features", "embedded-page"]);
+            build.env("PEERWAY_EMBEDDED_PAGE", dir).run()?;
+        }
+    }
     let name = format!("native-relay{}", std::env::consts::EXE_SUFFIX);
     let place = paths.root.join(dist).join(&name);
     replace(&paths.native_target.join(target).join(name), &place)

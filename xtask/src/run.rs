@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::page;
 use crate::paths::Paths;
 use crate::process::Process;
-use crate::relay::{self, Profile};
+use crate::relay::{self, Page, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 
@@ -27,7 +27,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     let mut todo = setup::steps(paths, Purpose::Run);
     todo.push(Step::new("build the page", || page::build(paths).map(|_| ())));
     todo.push(Step::new("build the relay", || {
-        let _ = program.set(relay::build(paths, profile)?);
+        let _ = program.set(relay::build(paths, profile, Page::Apart)?);
         Ok(())
     }));
     steps::run_all(todo)?;

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::cargo::{NATIVE, cargo};
 use crate::paths::Paths;
 use crate::process::Process;
-use crate::relay::{self, Profile};
+use crate::relay::{self, Page, Profile};
 use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 use crate::wasm::{TARGET, Toolchain};
@@ -74,7 +74,7 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
 /// The stories start the relay's program, serve the page and meet peers of js-libp2p; all are built before, so that no
 /// test waits for a compiler.
 fn native(paths: &Paths, args: &[String]) -> Result<()> {
-    let relay = relay::build(paths, Profile::Dev)?;
+    let relay = relay::build(paths, Profile::Dev, Page::Apart)?;
     let tests = cargo(paths, ["nextest", "run", "--locked"]).args(NATIVE).args(args);
     tests
         .env("PEERWAY_TEST_RELAY", relay)

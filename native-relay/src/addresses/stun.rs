@@ -26,7 +26,7 @@ pub(crate) fn sockets(config: &Config, interfaces: &[Interface]) -> Vec<(SocketA
 
 /// What pages are told, as in RFC 7064, best first.
 pub(crate) fn uris(config: &Config, bound: &[SocketAddr], interfaces: &[Interface]) -> Vec<String> {
-    let mut uris: Vec<String> = if config.external.is_empty() {
+    let mut uris: Vec<String> = if config.external_address.is_empty() {
         let mut found: Vec<SocketAddr> = bound
             .iter()
             .flat_map(|socket| {
@@ -39,7 +39,7 @@ pub(crate) fn uris(config: &Config, bound: &[SocketAddr], interfaces: &[Interfac
         found.iter().map(|socket| format!("stun:{socket}")).collect()
     } else {
         config
-            .external
+            .external_address
             .iter()
             .filter_map(|given| given_uri(given, bound))
             .collect()
@@ -163,7 +163,7 @@ mod tests {
             "/dns6/six.example/tcp/4001",
         ];
         let config = Config {
-            external: external.map(|address| address.parse().unwrap()).to_vec(),
+            external_address: external.map(|address| address.parse().unwrap()).to_vec(),
             ..config(Exposure::Public, Stun::ByExposure)
         };
         let both = parsed(&["0.0.0.0:3478", "[::]:3479"]);

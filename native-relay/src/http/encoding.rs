@@ -22,8 +22,8 @@ pub(super) struct Encoded {
 
 impl Encoded {
     /// Compresses `plain` if that is worth it.
-    pub(super) fn new(plain: Vec<u8>, compressible: Compressible) -> Self {
-        let plain = Bytes::from(plain);
+    pub(super) fn new(plain: impl Into<Bytes>, compressible: Compressible) -> Self {
+        let plain = plain.into();
         let (brotli, gzip) = match compressible {
             Compressible::Yes if plain.len() >= WORTHWHILE_BYTES => (brotli(&plain), gzip(&plain)),
             Compressible::Yes | Compressible::No => (None, None),

@@ -1,4 +1,5 @@
-//! The page: everything in the directory that Trunk built, read and compressed once, at start.
+//! The page: everything in the directory that Trunk built, read and compressed once, at start. The program itself may
+//! carry it (feature `embedded-page`); from then on it makes no difference.
 //!
 //! A request looks a name up in a table; it never becomes a path. So the policy in the header always belongs to the
 //! `index.html` that it protects, and there is nothing to climb out of. A page that is built anew needs a restart (or
@@ -18,17 +19,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{
     csp,
     encoding::{Compressible, Encoded},
 };
+use crate::config::DEFAULT_PAGE_DIR;
 
 /// The most that all files of a page may have together: it is all in memory. More is an error at start.
 const MAX_PAGE_BYTES: u64 = 256 * 1024 * 1024;
 /// The most files that a page may have.
 const MAX_PAGE_FILES: usize = 10_000;
+
+/// The page that this program carries: paths and contents. Written by `build.rs`.
+static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// How long a browser keeps a file whose name contains its hash.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -76,37 +82,37 @@ struct File {
 }
 
 impl Page {
-    /// Reads `dir`. Without an `index.html` there, the page is a text that tells how to build it. Takes a while: every
-    /// file is compressed.
-    pub(crate) fn load(dir: &Path) -> Result<Self, PageError> {
+    /// The page in `dir`; if none is given, the one that this program carries; if it carries none, the one where Trunk
+    /// leaves it. Without an `index.html` there, the page is a text that tells how to build it. Takes a while: every file
+    /// is compressed.
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, PageError> {
+        match dir {
+            None if !EMBEDDED.is_empty() => {
+                let files = EMBEDDED.iter();
+                Ok(Self::of(files.map(|(name, content)| {
+                    ((*name).to_owned(), Bytes::from_static(content))
+                })))
+            }
+            _ => Ok(Self::of(read(dir.unwrap_or(Path::new(DEFAULT_PAGE_DIR)))?)),
+        }
+    }
+
+    /// A page of these files, by the paths they are asked for.
+    fn of(files: impl IntoIterator<Item = (String, Bytes)>) -> Self {
         let mut page = Self {
             files: BTreeMap::new(),
             policy: csp::NOTHING,
         };
-        if !dir.join("index.html").is_file() {
-            tracing::warn!(dir = %dir.display(), "no page there; / will say how to build it");
-            return Ok(page);
-        }
-        let mut room = MAX_PAGE_BYTES;
-        for path in files_below(dir)? {
-            let read = |source| PageError::Read {
-                path: path.clone(),
-                source,
-            };
-            let size = fs::metadata(&path).map_err(read)?.len();
-            room = room
-                .checked_sub(size)
-                .ok_or_else(|| PageError::TooLarge { path: dir.to_owned() })?;
-            let content = fs::read(&path).map_err(read)?;
-            let Some(name) = url_path(dir, &path) else { continue };
+        for (name, content) in files {
+            let file = File::new(&name, content.clone());
             if name == "/index.html" {
                 page.policy = csp::policy(&String::from_utf8_lossy(&content));
-                page.files.insert("/".to_owned(), File::new("/index.html", content));
+                page.files.insert("/".to_owned(), file);
             } else {
-                page.files.insert(name.clone(), File::new(&name, content));
+                page.files.insert(name, file);
             }
         }
-        Ok(page)
+        page
     }
 
     fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
@@ -146,7 +152,7 @@ async fn serve(State(page): State<Arc<Page>>, request: Request) -> Response {
 }
 
 impl File {
-    fn new(name: &str, content: Vec<u8>) -> Self {
+    fn new(name: &str, content: Bytes) -> Self {
         let (content_type, compressible) = kind(name);
         let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(&content)[..12]);
         Self {
@@ -213,6 +219,31 @@ fn has_hash(name: &str) -> bool {
         .any(|part| part.len() == HASH_CHARACTERS && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// The files of the page in `dir`; none if it has no `index.html`.
+fn read(dir: &Path) -> Result<Vec<(String, Bytes)>, PageError> {
+    if !dir.join("index.html").is_file() {
+        tracing::warn!(dir = %dir.display(), "no page there; / will say how to build it");
+        return Ok(Vec::new());
+    }
+    let mut room = MAX_PAGE_BYTES;
+    let mut files = Vec::new();
+    for path in files_below(dir)? {
+        let read = |source| PageError::Read {
+            path: path.clone(),
+            source,
+        };
+        let size = fs::metadata(&path).map_err(read)?.len();
+        room = room
+            .checked_sub(size)
+            .ok_or_else(|| PageError::TooLarge { path: dir.to_owned() })?;
+        let content = fs::read(&path).map_err(read)?;
+        if let Some(name) = url_path(dir, &path) {
+            files.push((name, content.into()));
+        }
+    }
+    Ok(files)
+}
+
 /// Everything in `dir`, sorted; hidden files and symbolic links are left out.
 fn files_below(dir: &Path) -> Result<Vec<PathBuf>, PageError> {
     let mut files = Vec::new();
@@ -275,7 +306,26 @@ mod tests {
         }
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/hostname", dir.path().join("link.txt")).unwrap();
-        let page = Page::load(dir.path()).unwrap();
+        let page = Page::load(Some(dir.path())).unwrap();
         assert_eq!(page.files.keys().collect::<Vec<_>>(), ["/", "/icons/a.svg"]);
+    }
+
+    #[test]
+    fn when_the_same_files_come_from_a_directory_or_from_the_program_the_page_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [("/index.html", "<script>a()</script>"), ("/a.css", "b {}")];
+        for (name, content) in files {
+            fs::write(dir.path().join(&name[1..]), content).unwrap();
+        }
+        let read = Page::load(Some(dir.path())).unwrap();
+        let carried = Page::of(files.map(|(name, content)| (name.to_owned(), Bytes::from_static(content.as_bytes()))));
+        assert_eq!(read.policy, carried.policy);
+        let tags = |page: &Page| -> Vec<_> {
+            page.files
+                .iter()
+                .map(|(name, file)| (name.clone(), file.etag.clone()))
+                .collect()
+        };
+        assert_eq!(tags(&read), tags(&carried));
     }
 }

@@ -25,11 +25,7 @@ use libp2p::{
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use crate::acceptor::Replayed;
-
-/// The largest WebSocket frame that is read, before and after authentication: no frame of libp2p comes near it (Noise
-/// seals at most 64 KiB at a time). The library would allow 256 MiB to anybody.
-const MAX_FRAME_BYTES: usize = 256 * 1024;
+use crate::{acceptor::Replayed, config::Bytes};
 
 /// One accepted socket whose first request asks for a WebSocket; nothing of it has been answered.
 pub(crate) struct Upgrade {
@@ -38,9 +34,15 @@ pub(crate) struct Upgrade {
     pub(crate) stream: Replayed<TcpStream>,
 }
 
-pub(crate) fn transport(keys: &Keypair, upgrades: Upgrades) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+/// `max_frame`: the largest frame that is read, before and after authentication. The library would allow 256 MiB to
+/// anybody.
+pub(crate) fn transport(
+    keys: &Keypair,
+    max_frame: Bytes,
+    upgrades: Upgrades,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut transport = websocket::Config::new(upgrades);
-    transport.set_max_data_size(MAX_FRAME_BYTES);
+    transport.set_max_data_size(usize::try_from(max_frame.get()).unwrap_or(usize::MAX));
     Ok(transport
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keys)?)

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use crate::source::Source;
+
 /// How many requests in a row are answered.
 pub(super) const BURST: u32 = 256;
 /// How long one of them takes to be earned again.
@@ -33,13 +35,6 @@ pub(super) struct Quota {
     sweep_at: Duration,
 }
 
-/// What counts as one: the address, or with IPv6 the network that a provider gives to one household at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    V4([u8; 4]),
-    V6([u8; 7]),
-}
-
 impl Quota {
     /// A source wants an answer.
     pub(super) fn handle_request(&mut self, from: IpAddr, now: Duration) -> Verdict {
@@ -62,18 +57,6 @@ impl Quota {
             self.sweep_at = now.saturating_add(REFILL);
         }
         self.full_at.len() < MAX_SOURCES
-    }
-}
-
-impl Source {
-    fn of(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Self::V4(ip.octets()),
-            IpAddr::V6(ip) => {
-                let [network @ .., _, _, _, _, _, _, _, _, _] = ip.octets();
-                Self::V6(network)
-            }
-        }
     }
 }
 

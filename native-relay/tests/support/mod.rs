@@ -125,7 +125,18 @@ impl Peer {
     pub(crate) fn with_gossip(
         change: impl FnOnce(&mut gossipsub::ConfigBuilder) -> &mut gossipsub::ConfigBuilder,
     ) -> Self {
-        let keys = Keypair::generate_ed25519();
+        Self::with(Keypair::generate_ed25519(), change)
+    }
+
+    /// One that is the same as another.
+    pub(crate) fn with_keys(keys: Keypair) -> Self {
+        Self::with(keys, |config| config)
+    }
+
+    fn with(
+        keys: Keypair,
+        change: impl FnOnce(&mut gossipsub::ConfigBuilder) -> &mut gossipsub::ConfigBuilder,
+    ) -> Self {
         let (transport, relay) = transport(&keys);
         let mut config = gossipsub::ConfigBuilder::default();
         config
@@ -331,4 +342,34 @@ pub(crate) async fn exchange(server: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         .await
         .expect("the relay closes the connection");
     all
+}
+
+/// A WebSocket on the page's port, its handshake done, nobody authenticated.
+pub(crate) async fn websocket(relay: &TestRelay) -> TcpStream {
+    let mut stream = TcpStream::connect(relay.relay.http_addr()).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    // RFC 6455, 1.3: what that key must be answered with.
+    assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+    stream
+}
+
+/// Reads to the end of the connection, however it ends.
+pub(crate) async fn until_closed(mut stream: TcpStream) {
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+/// The socket of an address that is TCP and nothing else.
+pub(crate) fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
+    match address.iter().collect::<Vec<_>>()[..] {
+        [Protocol::Ip4(ip), Protocol::Tcp(port)] => Some((ip, port).into()),
+        _ => None,
+    }
 }

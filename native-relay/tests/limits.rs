@@ -1,0 +1,186 @@
+//! Each limit on connections, frames and queues in a running relay: the last that fits is let in, the next is not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
+)]
+
+mod support;
+
+use std::{num::NonZeroU32, time::Duration};
+
+use futures::future::{join_all, select_all};
+use libp2p::{Multiaddr, gossipsub, swarm::SwarmEvent};
+use native_relay::Limits;
+use peerway_core::protocol::DISCOVERY_TOPIC;
+use support::{PATIENCE, Peer, PeerBehaviourEvent, TestRelay, until_closed, websocket};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
+/// How long the relay gets to close what it should keep.
+const A_WHILE: Duration = Duration::from_secs(1);
+
+async fn relay_with(change: impl FnOnce(&mut Limits)) -> TestRelay {
+    TestRelay::start_with(|mut config| {
+        change(&mut config.limits);
+        config
+    })
+    .await
+}
+
+fn n(number: u32) -> NonZeroU32 {
+    number.try_into().unwrap()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    LetIn,
+    Refused,
+}
+
+/// Dials, and waits until the relay says hello or hangs up.
+async fn knock(peer: &mut Peer, relay: &Multiaddr) -> Answer {
+    peer.swarm.dial(relay.clone()).unwrap();
+    peer.until("the relay answers", |event| match event {
+        SwarmEvent::Behaviour(PeerBehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => Some(Answer::LetIn),
+        SwarmEvent::OutgoingConnectionError { .. } | SwarmEvent::ConnectionClosed { .. } => Some(Answer::Refused),
+        _ => None,
+    })
+    .await
+}
+
+/// The same, while those who are in stay there.
+async fn knock_beside(others: &mut [Peer], peer: &mut Peer, relay: &Multiaddr) -> Answer {
+    if others.is_empty() {
+        return knock(peer, relay).await;
+    }
+    let others = select_all(others.iter_mut().map(|other| Box::pin(stay(other))));
+    tokio::select! {
+        answer = knock(peer, relay) => answer,
+        _ = others => unreachable!("they only stay"),
+    }
+}
+
+async fn stay(peer: &mut Peer) {
+    loop {
+        peer.listen_for(PATIENCE).await;
+    }
+}
+
+/// As many as may are let in, the next is refused, and after one left another is let in.
+async fn hold(relay: &TestRelay, limit: usize) {
+    let address = relay.address("tcp");
+    let mut inside = Vec::new();
+    for number in 0..limit {
+        let mut peer = Peer::new();
+        assert_eq!(
+            knock_beside(&mut inside, &mut peer, &address).await,
+            Answer::LetIn,
+            "{number}"
+        );
+        inside.push(peer);
+    }
+    assert_eq!(
+        knock_beside(&mut inside, &mut Peer::new(), &address).await,
+        Answer::Refused
+    );
+    inside.pop();
+    support::eventually("a place is free", async || {
+        (relay.relay.status().await?.connected < limit).then_some(())
+    })
+    .await;
+    assert_eq!(
+        knock_beside(&mut inside, &mut Peer::new(), &address).await,
+        Answer::LetIn
+    );
+}
+
+#[tokio::test]
+async fn when_there_are_as_many_connections_as_may_be_the_next_is_refused() {
+    hold(&relay_with(|limits| limits.connections = n(3)).await, 3).await;
+}
+
+#[tokio::test]
+async fn when_an_address_has_as_many_connections_as_it_may_the_next_is_refused() {
+    let limit = |limits: &mut Limits| {
+        limits.connections_per_address = n(3);
+        limits.shared_networks.clear();
+    };
+    hold(&relay_with(limit).await, 3).await;
+}
+
+#[tokio::test]
+async fn when_a_peer_has_as_many_connections_as_it_may_its_next_is_refused() {
+    let relay = relay_with(|limits| limits.connections_per_peer = n(1)).await;
+    let mut peer = Peer::new();
+    assert_eq!(knock(&mut peer, &relay.address("tcp")).await, Answer::LetIn);
+    let mut same = Peer::with_keys(peer.keys.clone());
+    let mut first = [peer];
+    assert_eq!(
+        knock_beside(&mut first, &mut same, &relay.address("ws")).await,
+        Answer::Refused
+    );
+    assert_eq!(
+        knock_beside(&mut first, &mut Peer::new(), &relay.address("ws")).await,
+        Answer::LetIn
+    );
+}
+
+#[tokio::test]
+async fn when_as_many_connections_as_may_have_not_said_who_they_are_the_next_is_refused() {
+    let relay = relay_with(|limits| limits.pending_connections = n(2)).await;
+    let address = relay.address("tcp");
+    let port = relay.relay.listening().iter().find_map(support::tcp_socket).unwrap();
+    let one = TcpStream::connect(port).await.unwrap();
+    // It is there before the peer's own is counted, the last that may.
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(knock(&mut Peer::new(), &address).await, Answer::LetIn);
+    let another = TcpStream::connect(port).await.unwrap();
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(knock(&mut Peer::new(), &address).await, Answer::Refused);
+    drop((one, another));
+}
+
+#[tokio::test]
+async fn when_a_websocket_frame_is_as_large_as_it_may_be_it_is_read_and_a_larger_one_is_not() {
+    let relay = relay_with(|limits| limits.websocket_frame = "128KiB".parse().unwrap()).await;
+    for (bytes, read) in [(128 * 1024, true), (128 * 1024 + 1, false)] {
+        let mut stream = websocket(&relay).await;
+        // The head of a binary frame, masked with zeros.
+        let mut head = vec![0x82, 0xff];
+        head.extend_from_slice(&u64::to_be_bytes(bytes));
+        head.extend_from_slice(&[0; 4]);
+        stream.write_all(&head).await.unwrap();
+        let patience = if read { A_WHILE } else { PATIENCE };
+        let closed = timeout(patience, until_closed(stream)).await;
+        assert_eq!(closed.is_err(), read, "{bytes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_more_messages_wait_for_a_slow_peer_than_may_it_misses_some() {
+    // More than is on its way between the two besides the queue, in windows and sockets.
+    const MESSAGES: usize = 100;
+    for (queue, sleeps, misses) in [(1_000, Duration::ZERO, false), (1, A_WHILE, true)] {
+        let relay = relay_with(|limits| limits.gossip_queue = n(queue)).await;
+        let address = relay.address("tcp");
+        let (mut loud, mut slow) = (Peer::new(), Peer::new());
+        join_all([&mut loud, &mut slow].map(|peer| peer.join(&address, &[DISCOVERY_TOPIC, ROOM]))).await;
+        tokio::join!(loud.listen_for(A_WHILE), slow.listen_for(A_WHILE));
+
+        for number in 0..MESSAGES {
+            let mut message = vec![b'x'; 10_000];
+            message.extend_from_slice(number.to_string().as_bytes());
+            loud.publish(ROOM, message).unwrap();
+        }
+        loud.listen_for(sleeps).await;
+        let (heard, _) = tokio::join!(slow.listen_for(A_WHILE * 3), loud.listen_for(A_WHILE * 3));
+        assert_eq!(
+            heard.len() < MESSAGES,
+            misses,
+            "{} of {MESSAGES} with {queue}",
+            heard.len()
+        );
+    }
+}
