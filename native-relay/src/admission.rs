@@ -1,4 +1,5 @@
-//! Which connections are let in: none from an address that has its share already, and none while memory is short.
+//! Which connections are let in: none from an address that has its share already, none while memory is short, and none
+//! of those who are denied access.
 //!
 //! Refuses, and does nothing else: a connection that is in stays. How many there may be in all, of one peer, and of those
 //! that have not said yet who they are, is held by libp2p's own limits beside this one ([`crate::limits::connections`]).
@@ -13,14 +14,17 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
-    multiaddr::Protocol,
     swarm::{
         ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, ListenFailure, NetworkBehaviour, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished, dummy,
     },
 };
 
 use crate::{
+    access::{
+        Access, Reason,
+        control::{Control, ip_of},
+    },
     config::{Limits, Network},
     limits::count,
     memory::{Memory, TooMuch},
@@ -29,6 +33,7 @@ use crate::{
 
 /// The behaviour. Has no handler: what is let in is not its business.
 pub(crate) struct Admission {
+    access: Control,
     memory: Memory,
     counts: Counts,
 }
@@ -45,22 +50,42 @@ pub(crate) enum Refused {
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] TooMuch),
+    /// It may not be here.
+    #[error("no access: {0}")]
+    Access(#[from] Reason),
 }
 
 impl Admission {
-    pub(crate) fn new(limits: &Limits, memory: Memory) -> Self {
+    pub(crate) fn new(limits: &Limits, memory: Memory, access: Control) -> Self {
         Self {
+            access,
             memory,
             counts: Counts::new(limits),
         }
     }
 
     fn admit(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
+        if let Access::Deny { reason } = self.access.network(remote) {
+            tracing::info!(%reason, "connection denied");
+            tracing::debug!(%remote, %reason, "connection denied");
+            return Err(reason.into());
+        }
         self.memory.check()?;
         match ip_of(remote) {
             Some(ip) => self.counts.admit(connection, ip),
             // Nothing that this relay listens on.
             None => Ok(()),
+        }
+    }
+
+    fn recognise(&self, peer: PeerId, remote: &Multiaddr) -> Result<(), Refused> {
+        match self.access.connection(peer, remote) {
+            Access::Allow => Ok(()),
+            Access::Deny { reason } => {
+                tracing::info!(%peer, %reason, "connection denied");
+                tracing::debug!(%peer, %remote, %reason, "connection denied");
+                Err(reason.into())
+            }
         }
     }
 }
@@ -81,10 +106,11 @@ impl NetworkBehaviour for Admission {
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.recognise(peer, remote).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -101,12 +127,29 @@ impl NetworkBehaviour for Admission {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "libp2p's enum: all other events end no connection"
+        reason = "libp2p's enum: all other events begin and end no connection"
     )]
     fn on_swarm_event(&mut self, event: FromSwarm) {
         match event {
-            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
-            | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => self.counts.remove(connection_id),
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => {
+                let remote = endpoint.get_remote_address();
+                self.access.handle_established(connection_id, peer_id, remote);
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                remaining_established,
+                ..
+            }) => {
+                self.access.handle_closed(connection_id, peer_id, remaining_established);
+                self.counts.remove(connection_id);
+            }
+            FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => self.counts.remove(connection_id),
             _ => {}
         }
     }
@@ -166,27 +209,22 @@ impl Counts {
     }
 }
 
-/// The address that a connection comes from.
-fn ip_of(remote: &Multiaddr) -> Option<IpAddr> {
-    match remote.iter().next() {
-        Some(Protocol::Ip4(ip)) => Some(ip.into()),
-        Some(Protocol::Ip6(ip)) => Some(ip.into()),
-        Some(_) | None => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use libp2p::swarm::{ConnectionError, ListenError};
+    use libp2p::{
+        multiaddr::Protocol,
+        swarm::{ConnectionError, ListenError},
+    };
 
     use super::*;
+    use crate::{access::Rules, config::AccessRules};
 
     fn admission(per_address: u32, memory: Memory) -> Admission {
         let limits = Limits {
             connections_per_address: per_address.try_into().unwrap(),
             ..Limits::default()
         };
-        Admission::new(&limits, memory)
+        Admission::new(&limits, memory, Control::default())
     }
 
     fn plenty() -> Memory {
@@ -287,5 +325,29 @@ mod tests {
             Err(Refused::Memory(_))
         ));
         assert!(matches!(knock(&mut admission, 2, "127.0.0.1"), Err(Refused::Memory(_))));
+    }
+
+    #[test]
+    fn when_a_network_or_a_peer_is_denied_its_connections_are_refused_as_early_as_that_shows() {
+        let (ann, bob) = (PeerId::random(), PeerId::random());
+        let lists = AccessRules {
+            deny_peers: vec![ann],
+            deny_networks: vec!["203.0.113.0/24".parse().unwrap()],
+            ..AccessRules::default()
+        };
+        let control = Control::new(Rules::load(&lists).unwrap());
+        let mut admission = Admission::new(&Limits::default(), plenty(), control);
+        let network_denied = Err(Refused::Access(Reason::NetworkDenied));
+        assert_eq!(knock(&mut admission, 1, "203.0.113.1"), network_denied);
+        assert_eq!(knock(&mut admission, 2, "198.51.100.1"), Ok(()));
+
+        let remote = from("198.51.100.1");
+        let mut says_it_is = |peer| {
+            let connection = ConnectionId::new_unchecked(2);
+            let said = admission.handle_established_inbound_connection(connection, peer, &remote, &remote);
+            said.map(|_| ()).map_err(refusal)
+        };
+        assert_eq!(says_it_is(ann), Err(Refused::Access(Reason::PeerDenied)));
+        assert_eq!(says_it_is(bob), Ok(()));
     }
 }

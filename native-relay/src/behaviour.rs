@@ -14,11 +14,12 @@ use libp2p::{
     swarm::NetworkBehaviour,
 };
 use peerway_core::{
-    behaviours::{GossipGate, OlderConnections, Snapshots, message_id, snapshots},
+    behaviours::{AccessTokens, GossipGate, OlderConnections, Snapshots, access_tokens, message_id, snapshots},
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
 };
 
 use crate::{
+    access::control::Control,
     admission::Admission,
     config::Limits,
     limits::{self, count},
@@ -48,6 +49,7 @@ pub(crate) struct Behaviour {
     admission: Admission,
     limits: connection_limits::Behaviour,
     pub(crate) relay: peerway_hop::Behaviour,
+    pub(crate) tokens: AccessTokens,
     pub(crate) snapshots: Snapshots,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -56,11 +58,14 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(keys: &Keypair, limits: &Limits) -> Self {
+    pub(crate) fn new(keys: &Keypair, limits: &Limits, access: &Control) -> Self {
+        let mut relay = peerway_hop::Behaviour::new(keys, limits::relay(limits));
+        relay.set_access(access.clone());
         Self {
-            admission: Admission::new(limits, Memory::of_this_machine(limits.memory)),
+            admission: Admission::new(limits, Memory::of_this_machine(limits.memory), access.clone()),
             limits: connection_limits::Behaviour::new(limits::connections(limits)),
-            relay: peerway_hop::Behaviour::new(keys, limits::relay(limits)),
+            relay,
+            tokens: access_tokens(ProtocolSupport::Inbound),
             snapshots: snapshots(ProtocolSupport::Inbound),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())

@@ -6,6 +6,7 @@
 //!
 //! Decides nothing about the host: which addresses follow from a [`Config`] is [`crate::addresses`]'s business.
 
+mod access;
 mod document;
 mod environment;
 mod file;
@@ -25,13 +26,14 @@ use confique::{Config as _, Layer as _};
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
-use self::{flags::Flags, units::as_text};
 pub use self::{
+    access::AccessRules,
     limits::Limits,
     network::{Network, NetworkError},
     units::{Bytes, Percent, Period, UnitError},
 };
-use crate::listeners::Endpoint;
+use self::{flags::Flags, units::as_text};
+use crate::{access::Rules, listeners::Endpoint};
 
 /// The port of the page and of libp2p over WebSocket.
 pub const DEFAULT_HTTP_PORT: u16 = 8080;
@@ -97,6 +99,10 @@ pub struct Config {
     /// How much of the relay may be used.
     #[config(nested)]
     pub limits: Limits,
+
+    /// Who may use the relay.
+    #[config(nested)]
+    pub access: AccessRules,
 }
 
 /// One layer: what a file, the environment or the flags say, each of them as much as it wants to.
@@ -166,6 +172,7 @@ impl Config {
             data_dir,
             log_format: LogFormat::default(),
             limits: Limits::default(),
+            access: AccessRules::default(),
         }
     }
 
@@ -180,7 +187,10 @@ impl Config {
         let config = Self::layered(said.with_fallback(environment::read(std::env::vars_os())?), written)?;
         match task {
             flags::Task::Run => Ok(config),
-            flags::Task::Check => Err(ConfigError::Shown("ok\n".to_owned())),
+            flags::Task::Check => match Rules::load(&config.access) {
+                Ok(_) => Err(ConfigError::Shown("ok\n".to_owned())),
+                Err(error) => Err(ConfigError::Invalid(error.to_string())),
+            },
             flags::Task::Print => Err(ConfigError::Shown(document::of(&config)?)),
         }
     }

@@ -12,6 +12,7 @@ use libp2p::{
     swarm::{ConnectionId, SwarmEvent},
 };
 use peerway_core::{
+    access::{TokenAnswer, TokenRequest},
     now::{Now, UnixMillis},
     snapshot::{Snapshot, SnapshotRequest},
 };
@@ -23,9 +24,11 @@ use tokio::{
 
 use crate::{
     Phase,
+    access::control::Control,
     behaviour::{Behaviour, BehaviourEvent},
     config::Limits,
     discovery::Discovery,
+    journal,
     rooms::{self, Rooms},
 };
 
@@ -37,7 +40,10 @@ pub(crate) const MAX_WAITING_REQUESTS: usize = 16;
 
 /// A question to the loop.
 pub(crate) enum Request {
+    /// What the relay is doing.
     Status(oneshot::Sender<Status>),
+    /// Other rules hold: close the connections of those whom they deny.
+    AccessChanged,
 }
 
 /// What the relay is doing right now.
@@ -53,6 +59,7 @@ pub struct Status {
 
 pub(crate) struct EventLoop {
     swarm: Swarm<Behaviour>,
+    access: Control,
     discovery: Discovery,
     rooms: Rooms,
     phase: watch::Sender<Phase>,
@@ -64,6 +71,7 @@ pub(crate) struct EventLoop {
 impl EventLoop {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
+        access: Control,
         limits: &Limits,
         phase: watch::Sender<Phase>,
         requests: mpsc::Receiver<Request>,
@@ -71,6 +79,7 @@ impl EventLoop {
         let stop = phase.subscribe();
         Self {
             swarm,
+            access,
             discovery: Discovery::new(limits),
             rooms: Rooms::new(limits),
             phase,
@@ -88,7 +97,8 @@ impl EventLoop {
             starting
         });
         loop {
-            let deadline = self.rooms.poll_timeout().map(|mono| self.started + mono);
+            let timeouts = [self.rooms.poll_timeout(), self.access.poll_timeout()];
+            let deadline = timeouts.into_iter().flatten().min().map(|mono| self.started + mono);
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(request) = self.requests.recv() => self.on_request(request),
@@ -97,6 +107,10 @@ impl EventLoop {
             }
             let now = self.now();
             self.rooms.handle_timeout(now);
+            for connection in self.access.handle_timeout(now) {
+                tracing::debug!(%connection, "no right token was presented in time; closing the connection");
+                self.close_connection(connection);
+            }
             self.drain();
         }
         // Whoever still tries to send something must not keep the process.
@@ -143,8 +157,22 @@ impl EventLoop {
         }
     }
 
-    fn on_request(&self, request: Request) {
-        let Request::Status(answer) = request;
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Status(answer) => self.on_status_request(answer),
+            Request::AccessChanged => {
+                // The relay server asks again about what it granted.
+                let access = self.access.clone();
+                self.swarm.behaviour_mut().relay.set_access(access);
+                for (connection, peer, reason) in self.access.refused() {
+                    tracing::info!(%peer, %reason, "access withdrawn");
+                    self.close_connection(connection);
+                }
+            }
+        }
+    }
+
+    fn on_status_request(&self, answer: oneshot::Sender<Status>) {
         let gossip = self.swarm.behaviour().gossip.gossip();
         let mesh = gossip
             .topics()
@@ -172,6 +200,7 @@ impl EventLoop {
                 ..
             } => {
                 tracing::debug!(%peer_id, %num_established, "connected");
+                self.access.handle_connected(peer_id, self.now());
                 self.discovery.handle_connected(peer_id);
             }
             SwarmEvent::ConnectionClosed {
@@ -202,8 +231,9 @@ impl EventLoop {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Admission(never) | BehaviourEvent::Limits(never) => match never {},
-            BehaviourEvent::Relay(event) => tracing::debug!(?event, "relay"),
+            BehaviourEvent::Relay(event) => journal::write(&event),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
+            BehaviourEvent::Tokens(event) => self.on_token_event(event),
             BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),
             BehaviourEvent::Identify(event) => self.on_identify_event(event),
             BehaviourEvent::Ping(event) => self.on_ping_event(event),
@@ -230,6 +260,20 @@ impl EventLoop {
                 self.rooms.handle_unsubscribed(peer_id, &topic, now);
             }
             event => tracing::trace!(?event, "gossip"),
+        }
+    }
+
+    fn on_token_event(&mut self, event: request_response::Event<TokenRequest, TokenAnswer>) {
+        if let request_response::Event::Message {
+            peer,
+            message: Message::Request { request, channel, .. },
+            ..
+        } = event
+        {
+            let answer = self.access.handle_token(peer, &request.token, self.now());
+            tracing::info!(%peer, ?answer, "token presented");
+            // An error means that whoever asked is gone.
+            let _ = self.swarm.behaviour_mut().tokens.send_response(channel, answer);
         }
     }
 

@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 mod acceptor;
+mod access;
 mod addresses;
 mod admission;
 mod behaviour;
@@ -25,6 +26,7 @@ mod discovery;
 mod event_loop;
 mod http;
 mod identity;
+mod journal;
 mod limits;
 mod listeners;
 mod memory;
@@ -35,10 +37,11 @@ mod source;
 mod stun;
 
 pub use self::{
+    access::TokenFileError,
     config::{
-        Bytes, Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT,
-        DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, Limits, LogFormat,
-        MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
+        AccessRules, Bytes, Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT,
+        DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, Limits,
+        LogFormat, MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
     },
     event_loop::Status,
     http::PageError,

@@ -64,6 +64,7 @@ enum Failure {
 
 async fn run(config: Config) -> Result<(), Failure> {
     let stop = stop_signal().map_err(Failure::Signals)?;
+    let mut hang_up = HangUp::listen().map_err(Failure::Signals)?;
     let mut relay = Relay::start(config).await?;
     tracing::info!(peer = %relay.peer_id(), "this relay");
     for address in relay.addresses() {
@@ -72,13 +73,65 @@ async fn run(config: Config) -> Result<(), Failure> {
     let lines: String = relay.page_urls().iter().map(|url| format!("open {url}\n")).collect();
     say(&lines);
 
-    tokio::select! {
-        signal = stop => {
-            tracing::info!(signal, "stopping");
-            relay.shutdown().await;
-            Ok(())
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            signal = &mut stop => {
+                tracing::info!(signal, "stopping");
+                relay.shutdown().await;
+                return Ok(());
+            }
+            () = hang_up.recv() => reload_access(&relay).await,
+            () = relay.failed() => return Err(Failure::Broke),
         }
-        () = relay.failed() => Err(Failure::Broke),
+    }
+}
+
+/// Reads the configuration anew and takes over who may use the relay. If anything in it is wrong, what held before holds.
+async fn reload_access(relay: &Relay) {
+    let read = Config::from_args(std::env::args_os()).map_err(|error| error.to_string());
+    let replaced = match read {
+        Ok(config) => relay
+            .replace_access(&config.access)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    match replaced {
+        Ok(()) => tracing::info!("access reloaded"),
+        Err(error) => tracing::error!(%error, "access not reloaded; what held before holds"),
+    }
+}
+
+/// Whoever runs the relay asks it to read its configuration anew.
+struct HangUp {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl HangUp {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let signal = signal(SignalKind::hangup())?;
+        Ok(Self { signal })
+    }
+
+    async fn recv(&mut self) {
+        if self.signal.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl HangUp {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn recv(&mut self) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -17,9 +17,10 @@ use tokio::{
 use crate::{
     Phase,
     acceptor::{self, Acceptor},
+    access::{Rules, TokenFileError, control::Control},
     addresses::{self, Interface, Listening, Wanted},
     behaviour::Behaviour,
-    config::{Config, Limits},
+    config::{AccessRules, Config, Limits},
     event_loop::{self, EventLoop, Request, Status},
     http::{self, Facts, Page, PageError},
     identity::{self, Identity, IdentityError},
@@ -42,6 +43,7 @@ pub struct Relay {
     stun: Vec<SocketAddr>,
     addresses: Vec<Multiaddr>,
     stop: watch::Sender<Phase>,
+    access: Control,
     requests: mpsc::Sender<Request>,
     tasks: Tasks,
 }
@@ -52,6 +54,9 @@ pub enum StartError {
     /// Its identity cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Who may use it cannot be told.
+    #[error(transparent)]
+    Access(#[from] TokenFileError),
     /// Its page cannot be read.
     #[error(transparent)]
     Page(#[from] PageError),
@@ -109,8 +114,9 @@ impl Relay {
         let sockets = bind_http(&addresses::http_sockets(&config, &interfaces))?;
         let http: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let (acceptor, upgrades) = Acceptor::new(sockets);
+        let access = Control::new(Rules::load(&config.access)?);
         let websockets = websocket::Upgrades::new(http.clone(), upgrades);
-        let mut swarm = swarm(&identity, &config.limits, websockets)?;
+        let mut swarm = swarm(&identity, &config.limits, &access, websockets)?;
         let listening = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
         let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
@@ -148,7 +154,7 @@ impl Relay {
             stun: addresses::stun::uris(&config, &stun, &interfaces),
         };
         let service = http::router(page, &facts, phase.clone());
-        let event_loop = EventLoop::new(swarm, &config.limits, stop.clone(), waiting);
+        let event_loop = EventLoop::new(swarm, access.clone(), &config.limits, stop.clone(), waiting);
         let tasks = Tasks {
             event_loop: tokio::spawn(event_loop.run()),
             acceptor: tokio::spawn(acceptor.run(service, phase)),
@@ -162,6 +168,7 @@ impl Relay {
             stun,
             addresses,
             stop,
+            access,
             requests,
             tasks,
         })
@@ -210,6 +217,18 @@ impl Relay {
         status.await.ok()
     }
 
+    /// From now on these rules say who may use the relay, and the tokens that their file holds now. Connections of those
+    /// who are denied now are closed; nobody else is disturbed.
+    ///
+    /// # Errors
+    /// The token file cannot be used; the rules that held before hold on.
+    pub async fn replace_access(&self, rules: &AccessRules) -> Result<(), TokenFileError> {
+        self.access.replace(Rules::load(rules)?);
+        // An error means that it has stopped.
+        let _ = self.requests.send(Request::AccessChanged).await;
+        Ok(())
+    }
+
     /// Waits until the relay ends although nobody asked it to: something in it broke.
     pub async fn failed(&mut self) {
         tokio::select! {
@@ -254,10 +273,11 @@ impl Drop for Tasks {
 fn swarm(
     identity: &Identity,
     limits: &Limits,
+    access: &Control,
     websockets: websocket::Upgrades,
 ) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
     let transport = listeners::transport(identity, limits, websockets)?;
-    let behaviour = Behaviour::new(&identity.keys, limits);
+    let behaviour = Behaviour::new(&identity.keys, limits, access);
     let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();
     let Ok(builder) = builder.with_other_transport(|_| transport);
     let Ok(builder) = builder.with_behaviour(|_| behaviour);

@@ -195,3 +195,55 @@ fn when_asked_for_json_every_line_of_the_log_is_an_object() {
     );
     assert!(log.contains("\"level\":\"ERROR\""), "{log}");
 }
+
+#[cfg(unix)]
+#[test]
+fn when_told_to_read_its_rules_anew_it_does_or_says_why_not_and_no_secret_is_shown() {
+    const TOKEN: &str = "a-secret-that-nobody-sees";
+    let world = World::new();
+    let tokens = world.file("tokens", TOKEN);
+    let text = "http = \"127.0.0.1:0\"\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nstun = \"off\"\ndata_dir = \"data\"\n\
+                [access]\ntoken_file = \"tokens\"\n";
+    let file = world.file("relay.toml", text);
+    let printed = shown(&world.relay(&file, &["--print-config"]).output().unwrap());
+    assert_eq!(line(&printed, "token_file"), "token_file = \"tokens\"");
+    assert!(!printed.contains(TOKEN));
+
+    let mut relay = Running(world.relay(&file, &[]).env("RUST_LOG", "trace").spawn().unwrap());
+    let mut log = BufReader::new(relay.0.stderr.take().unwrap());
+    let mut seen = String::new();
+    let mut wait_for = |what: &str| {
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before: {what}");
+            seen.push_str(&line);
+        }
+    };
+    wait_for("this relay");
+    let hang_up = || {
+        assert!(
+            Command::new("kill")
+                .args(["-HUP", &relay.0.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
+    hang_up();
+    wait_for("access reloaded");
+    fs::write(&tokens, "short").unwrap();
+    hang_up();
+    wait_for("access not reloaded");
+    fs::write(&tokens, TOKEN).unwrap();
+    fs::write(&file, "[access]\nallow = []").unwrap();
+    hang_up();
+    wait_for("relay.toml:2: access.allow: unknown key");
+    relay.0.kill().unwrap();
+    relay.0.wait().unwrap();
+    assert!(!seen.contains(TOKEN), "{seen}");
+
+    fs::write(&file, text).unwrap();
+    fs::write(&tokens, "short").unwrap();
+    assert!(complaint(&world.relay(&file, &["--check-config"]).output().unwrap()).starts_with("tokens:1: "));
+}

@@ -90,6 +90,9 @@ mod tests {
         config.stun = Stun::Off;
         config.log_format = LogFormat::Json;
         config.external_address = vec!["/dns4/relay.example/tcp/443/tls/ws".parse().unwrap()];
+        config.access.allow_peers = vec![libp2p::PeerId::random()];
+        config.access.deny_networks = vec!["2001:db8::/32".parse().unwrap(), "203.0.113.7".parse().unwrap()];
+        config.access.token_file = Some("tokens".into());
         config.limits.circuits = 7.try_into().unwrap();
         config.limits.circuit_bytes = "1500B".parse::<Bytes>().unwrap();
         config.limits.circuit_duration = "1h 1s".parse().unwrap();

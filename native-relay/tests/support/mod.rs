@@ -19,7 +19,7 @@ use libp2p::{
 use native_relay::{Config, Relay};
 use peerway_core::{
     announcement::Announcement,
-    behaviours::{Snapshots, message_id, snapshots},
+    behaviours::{AccessTokens, Snapshots, access_tokens, message_id, snapshots},
     protocol::DISCOVERY_TOPIC,
 };
 use tokio::{
@@ -71,6 +71,7 @@ impl TestRelay {
 #[derive(NetworkBehaviour)]
 pub(crate) struct PeerBehaviour {
     relay: relay::client::Behaviour,
+    pub(crate) tokens: AccessTokens,
     pub(crate) snapshots: Snapshots,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -145,6 +146,7 @@ impl Peer {
         let config = change(&mut config).build().unwrap();
         let behaviour = PeerBehaviour {
             relay,
+            tokens: access_tokens(ProtocolSupport::Outbound),
             snapshots: snapshots(ProtocolSupport::Outbound),
             identify: identify::Behaviour::new(identify::Config::new("test/1".to_owned(), keys.public())),
             ping: ping::Behaviour::default(),
