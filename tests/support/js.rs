@@ -291,8 +291,8 @@ impl JsPeer {
     /// Ends its node, and starts one that connects directly to `peer` at this address, until a ping is answered.
     pub async fn meet_anew(&self, relay: &Multiaddr, peer: PeerId, address: &Multiaddr) -> anyhow::Result<Duration> {
         self.host.command(json!({ "cmd": "stop" })).await?;
-        self.timed(json!({ "cmd": "meet", "relay": relay, "peer": peer.to_string(), "address": address }))
-            .await
+        let meet = json!({ "cmd": "meet", "relay": relay, "peer": peer.to_string(), "address": address });
+        self.timed(meet).await
     }
 
     /// Waits until it is connected to `peer` by `route` and identify has run there; returns what the other says it is.
