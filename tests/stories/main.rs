@@ -6,6 +6,7 @@ mod clock;
 mod direct;
 mod driver;
 mod exposure;
+mod firefox;
 mod hostile;
 mod interop;
 mod js;
