@@ -6,6 +6,7 @@ mod clock;
 mod direct;
 mod driver;
 mod exposure;
+mod field_trial;
 mod firefox;
 mod hostile;
 mod interop;
