@@ -63,6 +63,10 @@ pub enum RelayFailure {
     /// It could not be connected to; the text comes from the transport.
     #[error("the relay cannot be reached: {0}")]
     Unreachable(String),
+    /// The browser did not even try: it refuses what the kind of address asks of it. Another kind of address may do, or
+    /// another browser; the text comes from the transport.
+    #[error("the relay cannot be reached from this browser: {0}")]
+    RefusedByBrowser(String),
     /// Another peer answered at the address.
     #[error("another peer than the expected relay answers at this address")]
     WrongPeer,

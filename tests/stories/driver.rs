@@ -72,7 +72,7 @@ fn serve_small_page(listener: TcpListener) {
     });
 }
 
-fn small_page_url() -> anyhow::Result<String> {
+pub(crate) fn small_page_url() -> anyhow::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let url = format!("http://{}/", listener.local_addr()?);
     serve_small_page(listener);

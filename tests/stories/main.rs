@@ -8,6 +8,8 @@ mod cycles;
 mod direct;
 mod driver;
 mod exposure;
+mod field_trial;
+mod firefox;
 mod hostile;
 mod interop;
 mod js;

@@ -11,7 +11,7 @@ use peerway_tests::{
 use crate::{open_one, with_relay};
 
 /// Waits until the page is not merely trying, and says something about it that holds each of these words.
-async fn complains(page: &Page, words: &[&str]) -> anyhow::Result<()> {
+pub(crate) async fn complains(page: &Page, words: &[&str]) -> anyhow::Result<()> {
     page.until_shown(
         READY_WITHIN,
         &format!("a notice with the words {words:?}"),

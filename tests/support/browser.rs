@@ -17,7 +17,11 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 pub use crate::webdriver::{LogEntry, ProtocolEvents};
-use crate::{netns::Place, page::Page, webdriver::Session};
+use crate::{
+    netns::Place,
+    page::Page,
+    webdriver::{Launch, Session},
+};
 
 /// Which browser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub enum Kind {
     /// Chromium, through chromedriver.
     #[default]
     Chromium,
+    /// Firefox, through geckodriver. What only Chromium's driver can do says so.
+    Firefox,
 }
 
 /// A running browser with a fresh profile. Dropping it, and every [`Page`] of it, ends it.
@@ -62,6 +68,17 @@ impl Browser {
         self.session.lock().await.new_pages = NewPages::Windows;
     }
 
+    /// Starts a browser here with further arguments on its command line.
+    pub async fn launch_with(kind: Kind, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start(Launch {
+            kind,
+            place: &Place::Here,
+            protocol_events: ProtocolEvents::Ignored,
+            arguments,
+        })
+        .await
+    }
+
     /// Starts two browser processes at the same time.
     pub async fn launch_two() -> anyhow::Result<(Self, Self)> {
         futures::try_join!(Self::launch(), Self::launch())
@@ -69,7 +86,17 @@ impl Browser {
 
     /// Starts a browser at `place`.
     pub async fn launch_in(kind: Kind, place: &Place, protocol_events: ProtocolEvents) -> anyhow::Result<Self> {
-        let session = Session::start(kind, place, protocol_events).await?;
+        Self::start(Launch {
+            kind,
+            place,
+            protocol_events,
+            arguments: &[],
+        })
+        .await
+    }
+
+    async fn start(launch: Launch<'_>) -> anyhow::Result<Self> {
+        let session = Session::start(launch).await?;
         let first = session.client.window().await?;
         Ok(Self {
             session: Arc::new(Mutex::new(Tabs {
@@ -109,7 +136,7 @@ impl Browser {
     }
 
     /// Everything the pages of this browser wrote to the console, and what the browser itself wrote there: uncaught
-    /// errors, failed loads, violations of the content security policy.
+    /// errors, violations of the content security policy, and in Chromium failed loads.
     pub async fn console(&self) -> anyhow::Result<Vec<LogEntry>> {
         let mut tabs = self.session.lock().await;
         tabs.read_console().await?;
@@ -123,9 +150,9 @@ impl Browser {
         Ok(errors.map(|entry| entry.message).collect())
     }
 
-    /// The browser's own protocol events since the last call, if they are kept.
+    /// Chromium's own protocol events since the last call, if they are kept.
     pub async fn protocol_events(&self) -> anyhow::Result<Vec<Value>> {
-        let entries = self.session.lock().await.session.log("performance").await?;
+        let entries = self.session.lock().await.session.protocol_events().await?;
         entries
             .iter()
             .map(|entry| Ok(serde_json::from_str::<Value>(&entry.message)?["message"].take()))
@@ -150,6 +177,11 @@ impl Browser {
     /// Ends it without warning: no goodbye from any page.
     pub async fn crash(&self) -> anyhow::Result<()> {
         self.session.lock().await.session.crash()
+    }
+
+    /// An error where `what` is asked of another browser.
+    pub(crate) async fn require_chromium(&self, what: &str) -> anyhow::Result<()> {
+        self.session.lock().await.session.require_chromium(what)
     }
 
     /// Speaks to one tab, after switching to it.
@@ -209,7 +241,7 @@ impl Browser {
 
 impl Tabs {
     async fn read_console(&mut self) -> anyhow::Result<()> {
-        let new = self.session.log("browser").await?;
+        let new = self.session.console().await?;
         self.console.extend(new);
         Ok(())
     }

@@ -238,8 +238,7 @@ impl JsPeer {
         }
         let silent = manner == Manner::Silent;
         let start = json!({ "cmd": "start", "relay": relay, "silent": silent });
-        let started = host.command(start).await?;
-        let Started { peer_id } = serde_json::from_value(started)?;
+        let Started { peer_id } = serde_json::from_value(host.command(start).await?)?;
         let id = peer_id.parse()?;
         Ok(Self { host, id })
     }
@@ -284,8 +283,8 @@ impl JsPeer {
 
     /// Dials an address.
     pub async fn dial(&self, address: &Multiaddr) -> anyhow::Result<Dialled> {
-        let dialled = self.host.command(json!({ "cmd": "dial", "address": address })).await?;
-        Ok(serde_json::from_value(dialled)?)
+        let command = json!({ "cmd": "dial", "address": address });
+        Ok(serde_json::from_value(self.host.command(command).await?)?)
     }
 
     /// Ends its node, and starts one that connects directly to `peer` at this address, until a ping is answered.
@@ -315,7 +314,7 @@ impl JsPeer {
     /// Closes every connection to `peer`.
     pub async fn hang_up_all(&self, peer: PeerId) -> anyhow::Result<()> {
         let command = json!({ "cmd": "hangUpAll", "peer": peer.to_string() });
-        self.host.command(command).await.map(|_| ())
+        self.host.command(command).await.map(drop)
     }
 
     /// Sends bytes on a signalling stream over the circuit to `peer`, and waits until the other side has ended it.

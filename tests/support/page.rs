@@ -135,6 +135,7 @@ impl Page {
 
     /// Gives this tab a command of Chromium's own protocol: for what users do to a page that no script in it can.
     pub async fn devtools(&self, command: &'static str, parameters: Value) -> anyhow::Result<Value> {
+        self.browser.require_chromium("DevTools commands").await?;
         self.browser
             .in_tab(&self.tab, async |client| {
                 client.issue_cmd(DevTools { command, parameters }).await

@@ -158,6 +158,19 @@ impl Process {
         rest.map(str::to_owned).collect()
     }
 
+    /// Takes what `pick` finds in the lines that are kept, and those lines with it.
+    pub fn take<T>(&self, pick: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let mut found = Vec::new();
+        lines(&self.output).retain(|line| match pick(line) {
+            Some(one) => {
+                found.push(one);
+                false
+            }
+            None => true,
+        });
+        found
+    }
+
     /// The last lines it printed.
     pub fn tail(&self) -> String {
         let lines = lines(&self.output);
@@ -240,6 +253,20 @@ mod tests {
             .await
             .unwrap();
         assert!(shell("true").tell("nobody listens").is_err());
+    }
+
+    #[tokio::test]
+    async fn when_lines_are_taken_they_are_there_once() {
+        let mut child = shell("echo error: one; echo other; echo error: two; echo end");
+        let end = |line: &str| (line == "end").then_some(());
+        child
+            .wait_for_line(Duration::from_secs(10), "its end", end)
+            .await
+            .unwrap();
+        let errors = || child.take(|line| line.strip_prefix("error: ").map(str::to_owned));
+        assert_eq!(errors(), ["one", "two"]);
+        assert_eq!(errors(), Vec::<String>::new());
+        assert_eq!(child.printed(""), ["other", "end"]);
     }
 
     #[tokio::test]

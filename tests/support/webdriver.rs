@@ -1,106 +1,196 @@
 //! One WebDriver session with one browser: started, spoken to, ended. Knows nothing of what the browser shows.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
-use anyhow::{Context, bail};
-use fantoccini::{Client, ClientBuilder, wd::WebDriverCompatibleCommand};
+use anyhow::{Context, bail, ensure};
+use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{browser::Kind, netns::Place, process::Process};
 
+pub(crate) use chromium::DevTools;
+
+mod chromium;
+mod firefox;
+
 /// A cold start of a browser on a loaded machine with two cores.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Arguments for every Chromium.
-///
-/// Without the first six, Debian's Chromium does not start for root or does not come up without a display. The pipe is
-/// what reaches a browser in another network namespace. The rest keeps it from talking to hosts that are not part of
-/// the story.
-const CHROMIUM_ARGUMENTS: &[&str] = &[
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--remote-debugging-pipe",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    // Otherwise no loopback candidate is gathered, and WebRTC-direct on 127.0.0.1 cannot be told.
-    "--allow-loopback-in-peer-connection",
-];
-
-/// What the driver adds by itself, and we do not want: hidden tabs are throttled here as they are for users.
-const DRIVERS_SWITCHES: [&str; 3] = [
-    "disable-background-timer-throttling",
-    "disable-backgrounding-occluded-windows",
-    "disable-renderer-backgrounding",
-];
+/// How often a driver is started that finds its port taken.
+const DRIVER_STARTS: u32 = 5;
 
 /// A driver process, its browser and the session between them. Dropping it ends both and removes the profile.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client: Client,
-    // The driver ends its browser when it is asked to end, so this one guard is enough.
+    kind: Kind,
+    /// The browser's process, until it is ended.
+    browser: Option<Pid>,
     driver: Process,
     // After the driver: a browser that still runs would write its profile again.
     _profile: TempDir,
 }
 
+/// What is started, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) place: &'a Place,
+    pub(crate) protocol_events: ProtocolEvents,
+    /// Further arguments of the browser's command line.
+    pub(crate) arguments: &'a [&'a str],
+}
+
+/// What differs between browsers until there is a session.
+struct Recipe {
+    /// The browser's name, for errors.
+    browser: &'static str,
+    /// Starts the driver on a port that is free.
+    driver: Command,
+    /// That port, if this line the driver prints names it.
+    port: fn(&str) -> Option<u16>,
+    /// What is asked of the driver, an object.
+    capabilities: Value,
+    /// The capability by which the driver says which process the browser is.
+    process_id: &'static str,
+}
+
 impl Session {
-    pub(crate) async fn start(kind: Kind, place: &Place, protocol_events: ProtocolEvents) -> anyhow::Result<Self> {
+    pub(crate) async fn start(launch: Launch<'_>) -> anyhow::Result<Self> {
         let profile = tempfile::Builder::new().prefix("peerway-profile-").tempdir()?;
-        let Kind::Chromium = kind;
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0");
-        let mut driver = Process::spawn("chromedriver", command)
-            .context("the stories need Chromium and its driver: `cargo xtask setup` installs them")?;
-        let port: u16 = driver
-            .wait_for_line(STARTS_WITHIN, "its port", |line| {
-                line.strip_prefix("ChromeDriver was started successfully on port ")?
-                    .trim_end_matches('.')
-                    .parse()
-                    .ok()
-            })
-            .await?;
-        let capabilities = chromium_capabilities(profile.path(), place, protocol_events)?;
+        let Recipe {
+            browser,
+            driver,
+            port,
+            capabilities,
+            process_id,
+        } = match launch.kind {
+            Kind::Chromium => chromium::recipe(profile.path(), &launch)?,
+            Kind::Firefox => firefox::recipe(profile.path(), &launch)?,
+        };
+        let Value::Object(capabilities) = capabilities else {
+            bail!("capabilities are an object");
+        };
+        let (driver, port) = start_driver(browser, driver, port).await?;
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .with_context(|| format!("no browser session\n{}", driver.tail()))?;
+        let pid = client
+            .capabilities()
+            .and_then(|capabilities| capabilities.get(process_id))
+            .and_then(Value::as_i64)
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         Ok(Self {
             client,
+            kind: launch.kind,
+            browser: pid,
             driver,
             _profile: profile,
         })
     }
 
-    /// What the browser wrote to this log since the last call.
-    pub(crate) async fn log(&self, log: &'static str) -> anyhow::Result<Vec<LogEntry>> {
-        let entries = self.client.issue_cmd(ReadLog(log)).await?;
-        Ok(serde_json::from_value(entries)?)
+    /// What reached the console since the last call.
+    pub(crate) async fn console(&self) -> anyhow::Result<Vec<LogEntry>> {
+        match self.kind {
+            Kind::Chromium => self.log("browser").await,
+            Kind::Firefox => firefox::console(&self.client, &self.driver).await,
+        }
+    }
+
+    /// The browser's own protocol events since the last call.
+    pub(crate) async fn protocol_events(&self) -> anyhow::Result<Vec<LogEntry>> {
+        self.require_chromium("protocol events")?;
+        self.log("performance").await
+    }
+
+    /// An error where `what` is asked of another browser.
+    pub(crate) fn require_chromium(&self, what: &str) -> anyhow::Result<()> {
+        ensure!(
+            self.kind == Kind::Chromium,
+            "{what}: only Chromium's driver has them, not that of {:?}",
+            self.kind
+        );
+        Ok(())
     }
 
     /// Ends the browser as a crash or a power cut would: nothing in it learns of it.
     pub(crate) fn crash(&mut self) -> anyhow::Result<()> {
-        rustix::process::kill_process(self.pid()?, rustix::process::Signal::KILL)?;
+        self.kill_browser()?;
         self.driver.kill()
     }
 
+    async fn log(&self, log: &'static str) -> anyhow::Result<Vec<LogEntry>> {
+        let entries = self.client.issue_cmd(chromium::ReadLog(log)).await?;
+        Ok(serde_json::from_value(entries)?)
+    }
+
     /// The browser's first process.
-    pub(crate) fn pid(&self) -> anyhow::Result<rustix::process::Pid> {
-        self.client
-            .capabilities()
-            .and_then(|capabilities| capabilities.get("goog:processID"))
-            .and_then(Value::as_i64)
-            .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?))
+    pub(crate) fn pid(&self) -> anyhow::Result<Pid> {
+        self.browser
             .context("the driver did not say which process its browser is")
     }
+
+    fn kill_browser(&mut self) -> anyhow::Result<()> {
+        let browser = self.pid()?;
+        self.browser = None;
+        Ok(kill_process(browser, Signal::KILL)?)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        match self.kind {
+            // The driver ends its browser when it is asked to end.
+            Kind::Chromium => {}
+            // This one would leave it running. What cannot be killed is gone already.
+            Kind::Firefox => {
+                let _ = self.kill_browser();
+            }
+        }
+    }
+}
+
+/// Starts a driver on a port that is free, and returns which.
+///
+/// A driver looks for a free port in one family of addresses and takes it in the other, where another test may have it; it
+/// ends then, before anything is told.
+async fn start_driver(
+    browser: &str,
+    mut command: Command,
+    port: fn(&str) -> Option<u16>,
+) -> anyhow::Result<(Process, u16)> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let again = copy_of(&command);
+        let mut driver = Process::spawn(&name, std::mem::replace(&mut command, again))
+            .with_context(|| format!("the stories need {browser} and its driver: `cargo xtask setup` installs them"))?;
+        match driver.wait_for_line(STARTS_WITHIN, "its port", port).await {
+            Ok(port) => return Ok((driver, port)),
+            Err(_) if tries < DRIVER_STARTS && driver.tail().contains("Address already in use") => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A command can be started once only where it gives its output away.
+fn copy_of(command: &Command) -> Command {
+    let mut copy = Command::new(command.get_program());
+    copy.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => copy.env(name, value),
+            None => copy.env_remove(name),
+        };
+    }
+    copy
 }
 
 /// Whether the browser's own protocol events (every WebSocket frame, among others) are kept for reading.
@@ -122,83 +212,12 @@ pub struct LogEntry {
     pub message: String,
 }
 
-fn chromium_capabilities(
-    profile: &Path,
-    place: &Place,
-    protocol_events: ProtocolEvents,
-) -> anyhow::Result<Map<String, Value>> {
-    let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
-    arguments.push(format!("--user-data-dir={}", profile.join("data").display()));
-    let mut options = json!({ "args": arguments, "excludeSwitches": DRIVERS_SWITCHES });
-    if let Place::Namespace(name) = place {
-        options["binary"] = json!(wrapper(profile, name)?);
-    } else if let Some(binary) = chromium() {
-        options["binary"] = json!(binary);
-    }
-    let mut logs = json!({ "browser": "ALL" });
-    if protocol_events == ProtocolEvents::Kept {
-        logs["performance"] = json!("ALL");
-    }
-    let Value::Object(capabilities) = json!({
-        "browserName": "chrome",
-        "goog:chromeOptions": options,
-        "goog:loggingPrefs": logs,
-    }) else {
-        bail!("capabilities are an object");
-    };
-    Ok(capabilities)
-}
-
-/// The driver starts whatever it is told is the browser; this one starts the real one inside a namespace.
-fn wrapper(dir: &Path, namespace: &str) -> anyhow::Result<String> {
-    let path = dir.join("chromium-in-namespace");
-    let chromium = chromium().unwrap_or_else(|| "chromium".to_owned());
-    fs::write(
-        &path,
-        format!("#!/bin/sh\nexec ip netns exec {namespace} {chromium} \"$@\"\n"),
-    )?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(path.display().to_string())
-}
-
-/// Debian's name for it comes first; without any of these the driver looks by itself.
-fn chromium() -> Option<String> {
+/// The first of these programs that is on the search path; without any the driver looks by itself.
+fn on_search_path(programs: &[&str]) -> Option<String> {
     let path = std::env::var_os("PATH")?;
-    ["chromium", "chromium-browser", "google-chrome"]
+    programs
         .iter()
         .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
         .find(|candidate| candidate.is_file())
         .map(|found| found.display().to_string())
-}
-
-/// The driver's own extension to WebDriver: a command of the browser's own protocol, for the current tab.
-#[derive(Debug)]
-pub(crate) struct DevTools {
-    pub(crate) command: &'static str,
-    pub(crate) parameters: Value,
-}
-
-impl WebDriverCompatibleCommand for DevTools {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
-        let body = json!({ "cmd": self.command, "params": self.parameters });
-        (http::Method::POST, Some(body.to_string()))
-    }
-}
-
-/// The driver's own extension to WebDriver: reading a log.
-#[derive(Debug)]
-struct ReadLog(&'static str);
-
-impl WebDriverCompatibleCommand for ReadLog {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
-        (http::Method::POST, Some(json!({ "type": self.0 }).to_string()))
-    }
 }

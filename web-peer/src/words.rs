@@ -100,6 +100,10 @@ fn relay_failure(failure: &RelayFailure) -> Words {
             "The relay cannot be reached.",
             "Check that it runs and that no firewall is in between. This page keeps trying.",
         ),
+        RelayFailure::RefusedByBrowser(_) => words(
+            "This browser does not connect to the relay over WebRTC-direct.",
+            "The relay's WebSocket address is the other way: it has “/ws” in it and belongs after “?relay=”.",
+        ),
         RelayFailure::WrongPeer => words(
             "Somebody else than the expected relay answers at its address.",
             "If the relay was set up anew, load this page again; otherwise check its address.",
@@ -312,6 +316,7 @@ mod tests {
         for failure in [
             RelayFailure::TimedOut,
             RelayFailure::Unreachable("x".into()),
+            RelayFailure::RefusedByBrowser("x".into()),
             RelayFailure::WrongPeer,
             RelayFailure::Disconnected,
             RelayFailure::Refused("x".into()),

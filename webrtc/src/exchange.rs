@@ -281,7 +281,7 @@ impl Exchange {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => {
                 self.reading = Half::Ended;
-                self.session.handle_stream_closed();
+                self.session.handle_stream_closed(Instant::now());
             }
             Poll::Ready(Ok(count)) => self.session.handle_data(&buffer[..count]),
             Poll::Ready(Err(error)) => {

@@ -15,12 +15,17 @@ const TRUNK: &str = "0.21.14";
 const CARGO_DENY: &str = "0.20.2";
 /// Runs the native tests; any version that is there will do.
 const CARGO_NEXTEST: &str = "0.9.143";
+/// Drives Firefox in the stories; any version that is there will do.
+const GECKODRIVER: &str = "0.37.1";
 /// js-libp2p needs `Promise.withResolvers`.
 const NODE_AT_LEAST: u32 = 22;
 /// npm's package that ships Node itself, for machines whose own is older.
 const NODE: &str = "node@24";
 /// npm's package that ships `wasm-opt` as a program for Node, hence for every machine that has one.
 const BINARYEN: &str = "binaryen@132";
+
+const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+const FIREFOX: [&str; 2] = ["firefox-esr", "firefox"];
 
 const ON_LINUX: bool = cfg!(target_os = "linux");
 
@@ -46,7 +51,7 @@ pub(crate) enum Audience {
 }
 
 /// In the order in which they are installed.
-pub(crate) const TOOLS: [Tool; 12] = [
+pub(crate) const TOOLS: [Tool; 14] = [
     Tool {
         name: "compiler for wasm",
         find: wasm::describe,
@@ -95,8 +100,21 @@ pub(crate) const TOOLS: [Tool; 12] = [
     },
     Tool {
         name: "Chromium and its driver",
-        find: |paths| browser(paths).and(version(paths, "chromedriver")),
+        find: |paths| browser(paths, &CHROMIUM).and(version(paths, "chromedriver")),
         install: |paths| debian::install(paths, &["chromium", "chromium-driver"]),
+        for_whom: Audience::Testers,
+    },
+    Tool {
+        name: "Firefox",
+        find: |paths| browser(paths, &FIREFOX),
+        install: |paths| debian::install(paths, &["firefox-esr"]),
+        for_whom: Audience::Testers,
+    },
+    Tool {
+        name: "Firefox's driver",
+        find: |paths| version(paths, "geckodriver"),
+        // Debian has none, and npm's package only downloads one from elsewhere.
+        install: |paths| cargo_install(paths, "geckodriver", GECKODRIVER),
         for_whom: Audience::Testers,
     },
     Tool {
@@ -137,16 +155,16 @@ pub(crate) const TOOLS: [Tool; 12] = [
     },
 ];
 
-/// The browser's programs under the names that systems give it. Elsewhere than on Linux it is on no search path, and
-/// its driver has to know.
-fn browser(paths: &Paths) -> Option<String> {
+/// A browser's program under the names that systems give it. Elsewhere than on Linux it is on no search path, and its
+/// driver has to know.
+fn browser(paths: &Paths, names: &[&str]) -> Option<String> {
     if !ON_LINUX {
-        return Some(String::new());
+        return Some("its driver finds it".to_owned());
     }
-    ["chromium", "chromium-browser", "google-chrome"]
+    names
         .iter()
         .find_map(|name| paths.find(name))
-        .map(|_| String::new())
+        .map(|_| "present".to_owned())
 }
 
 /// It has no version to ask for; that it explains itself shows that its libraries are there.

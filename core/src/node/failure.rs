@@ -1,7 +1,7 @@
 //! libp2p's errors in the words of ours.
 
 use libp2p::{Multiaddr, core::transport::TransportError, swarm::DialError};
-use peerway_webrtc::signaling::Cancellation;
+use peerway_webrtc::{RtcError, signaling::Cancellation};
 
 use crate::{dial::DialFailure, reservation::RelayFailure};
 
@@ -59,6 +59,8 @@ pub(crate) fn of_relay(error: &DialError) -> RelayFailure {
             let text = transport_text(failures);
             if is_timeout(&text) {
                 RelayFailure::TimedOut
+            } else if is_refused_by_browser(&text) {
+                RelayFailure::RefusedByBrowser(text)
             } else {
                 RelayFailure::Unreachable(text)
             }
@@ -68,6 +70,11 @@ pub(crate) fn of_relay(error: &DialError) -> RelayFailure {
 
 fn is_timeout(text: &str) -> bool {
     text.contains("Timeout") || text.contains("imed out")
+}
+
+/// Whether this is a [`peerway_webrtc::RtcError`].
+fn is_refused_by_browser(text: &str) -> bool {
+    text.starts_with("the browser could not ") || text == RtcError::Unsupported.to_string()
 }
 
 /// The innermost cause of the last failure: that is where the transports say what went wrong.
@@ -86,5 +93,37 @@ fn transport_text(failures: &[(Multiaddr, TransportError<std::io::Error>)]) -> S
             }
             text
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use libp2p::multiaddr::Protocol;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::*;
+
+    fn of_relay_when(error: peerway_webrtc::direct::Error) -> RelayFailure {
+        let address = Multiaddr::empty().with(Protocol::WebRTCDirect);
+        let error = TransportError::Other(io::Error::other(error));
+        of_relay(&DialError::Transport(vec![(address, error)]))
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn when_the_browser_refuses_a_relays_address_no_firewall_is_blamed() {
+        let refused = RtcError::Refused {
+            operation: "use its own description",
+            message: "it was changed".to_owned(),
+        };
+        for refused in [refused, RtcError::Unsupported] {
+            let failure = of_relay_when(refused.clone().into());
+            assert_eq!(failure, RelayFailure::RefusedByBrowser(refused.to_string()));
+        }
+        let failure = of_relay_when(peerway_webrtc::direct::Error::Unreachable);
+        assert!(matches!(failure, RelayFailure::Unreachable(_)), "{failure:?}");
+        let failure = of_relay_when(peerway_webrtc::direct::Error::TimedOut);
+        assert!(!matches!(failure, RelayFailure::RefusedByBrowser(_)), "{failure:?}");
     }
 }

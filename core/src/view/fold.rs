@@ -311,6 +311,7 @@ fn failed(reason: &RelayFailure) -> RelayState {
         RelayFailure::Refused(_) | RelayFailure::NotARelay => RelayState::Refused { reason },
         RelayFailure::TimedOut
         | RelayFailure::Unreachable(_)
+        | RelayFailure::RefusedByBrowser(_)
         | RelayFailure::WrongPeer
         | RelayFailure::Disconnected
         | RelayFailure::NoGossip => RelayState::Lost { reason },

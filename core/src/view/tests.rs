@@ -123,6 +123,7 @@ fn a_refusal_shows_as_refused_and_every_other_failure_as_lost() {
         (RelayFailure::NotARelay, RelayStatus::Refused),
         (RelayFailure::TimedOut, RelayStatus::Lost),
         (RelayFailure::Unreachable("no route".to_owned()), RelayStatus::Lost),
+        (RelayFailure::RefusedByBrowser("no".to_owned()), RelayStatus::Lost),
         (RelayFailure::WrongPeer, RelayStatus::Lost),
         (RelayFailure::Disconnected, RelayStatus::Lost),
         (RelayFailure::NoGossip, RelayStatus::Lost),

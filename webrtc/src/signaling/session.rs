@@ -18,8 +18,9 @@
 //!   js-libp2p's are, which saves a round trip through the relay. Those that come in before the browser has the
 //!   description they belong to wait, at most [`MAX_CANDIDATES`] of them.
 //! - A candidate that is no candidate, or that the browser refuses, is passed over. The mark of their end means nothing.
-//! - The other peer may close the stream once both descriptions are exchanged: it is connected before we are. A stream that
-//!   fails before we are connected ends the session, because that is how a peer says that it gave up.
+//! - The other peer may close the stream once both descriptions are exchanged: it is connected before we are, and we are
+//!   within [`CATCH_UP`]. A stream that fails before we are connected ends the session, because that is how a peer says
+//!   that it gave up; but yamux reads a reset as an end, so an end may mean that too.
 //! - The initiator closes its `init` channel before the stream: when the browser says that it is closed, the other browser
 //!   has taken part, so it is connected too and does not miss the stream.
 
@@ -41,6 +42,10 @@ use super::{
 /// A browser says that no pair of candidates works some 15 s after it began to try them. A dial as a whole needs a swarm
 /// with a connection timeout of 30 s; the difference is left for the circuit and the stream before the session begins.
 pub const DEADLINE: Duration = Duration::from_secs(24);
+/// How long we may need to be connected after the other peer has closed the stream. What is missing is the end of a
+/// handshake; this leaves time for a lost packet. Then the other peer has given up, and waiting any longer would only refuse
+/// its next offer.
+pub const CATCH_UP: Duration = Duration::from_secs(5);
 /// How long the initiator waits for its `init` channel to close before it closes the stream all the same.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -149,9 +154,14 @@ impl Session {
     }
 
     /// The other peer closed the stream; nothing more comes.
-    pub fn handle_stream_closed(&mut self) {
+    pub fn handle_stream_closed(&mut self, now: Instant) {
         self.stream = StreamState::Closed;
+        if self.is_settled() {
+            return;
+        }
         if self.is_exchanged() {
+            let sooner = [self.deadline, now.checked_add(CATCH_UP)].into_iter().flatten().min();
+            self.deadline = sooner;
             return;
         }
         match self.decoder.finish() {
@@ -288,10 +298,11 @@ impl Session {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if self.step == Step::ClosingInit {
-            self.close();
-        } else {
-            self.fail(SessionError::TimedOut { phase: self.phase() });
+        let phase = self.phase();
+        match (&self.step, self.stream) {
+            (Step::ClosingInit, _) => self.close(),
+            (_, StreamState::Open) => self.fail(SessionError::TimedOut { phase }),
+            (_, StreamState::Closed) => self.fail(SessionError::StreamClosed { phase }),
         }
     }
 
@@ -447,7 +458,7 @@ impl Session {
             self.step,
             Step::SettingRemoteAnswer | Step::SettingLocalAnswer | Step::Connecting
         );
-        answered || described || self.is_settled()
+        answered || described
     }
 }
 

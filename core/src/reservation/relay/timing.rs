@@ -84,8 +84,10 @@ impl Relay {
 pub(super) fn is_refusal(reason: &RelayFailure) -> bool {
     match reason {
         RelayFailure::WrongPeer | RelayFailure::NotARelay | RelayFailure::Refused(_) => true,
-        RelayFailure::TimedOut | RelayFailure::Unreachable(_) | RelayFailure::Disconnected | RelayFailure::NoGossip => {
-            false
-        }
+        RelayFailure::TimedOut
+        | RelayFailure::Unreachable(_)
+        | RelayFailure::RefusedByBrowser(_)
+        | RelayFailure::Disconnected
+        | RelayFailure::NoGossip => false,
     }
 }

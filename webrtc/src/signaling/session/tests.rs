@@ -262,7 +262,7 @@ fn whatever_the_step_a_lost_stream_is_fatal_until_connected_and_a_closed_one_unt
 
         let mut closed = Driven::at(role, script);
         let has_other_description = script.contains(&Answer) || script.contains(&Created) && role == Recipient;
-        closed.session.handle_stream_closed();
+        closed.session.handle_stream_closed(closed.began);
         let expected = match has_other_description {
             true => Vec::new(),
             false => failure(SessionError::StreamClosed { phase }),
@@ -271,6 +271,33 @@ fn whatever_the_step_a_lost_stream_is_fatal_until_connected_and_a_closed_one_unt
         closed.session.handle_stream_failed(error);
         closed.session.handle_local_candidate(Some(candidate(0)));
         assert_eq!(closed.actions(), [], "{role:?} {script:?}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn when_the_stream_ends_after_the_descriptions_we_are_connected_soon_or_the_other_peer_gave_up() {
+    let described = STEPS.into_iter().filter(|(_, _, phase)| *phase == Phase::Candidates);
+    for (role, script, phase) in described {
+        let mut driven = Driven::at(role, script);
+        let now = driven.began + Duration::from_secs(1);
+        driven.session.handle_stream_closed(now);
+        assert_eq!(driven.session.poll_timeout(), Some(now + CATCH_UP), "{role:?}");
+        driven.session.handle_timeout(now + CATCH_UP);
+        assert_eq!(
+            driven.actions(),
+            failure(SessionError::StreamClosed { phase }),
+            "{role:?}"
+        );
+
+        let mut driven = Driven::at(role, script);
+        driven.session.handle_stream_closed(now);
+        assert_eq!(driven.done(Connected).first(), Some(&Action::HandOver), "{role:?}");
+
+        // It never waits longer than for a peer that says nothing.
+        let mut driven = Driven::at(role, script);
+        let deadline = driven.session.poll_timeout().unwrap();
+        driven.session.handle_stream_closed(deadline - Duration::from_millis(1));
+        assert_eq!(driven.session.poll_timeout(), Some(deadline), "{role:?}");
     }
 }
 

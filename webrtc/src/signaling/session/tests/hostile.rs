@@ -93,7 +93,7 @@ fn when_the_stream_ends_within_a_description_it_says_so() {
             let mut driven = Driven::at(role, script);
             driven.session.handle_data(&bytes[..cut]);
             assert_eq!(driven.actions(), []);
-            driven.session.handle_stream_closed();
+            driven.session.handle_stream_closed(driven.began);
             let truncated = SessionError::Malformed(DecodeError::Truncated);
             assert_eq!(driven.actions(), failure(truncated), "{role:?} after {cut}");
         }

@@ -211,7 +211,7 @@ impl Pair {
                     Writing::Reset => self.peers[at]
                         .session
                         .handle_stream_failed(io::ErrorKind::ConnectionReset),
-                    Writing::Open | Writing::Closed => self.peers[at].session.handle_stream_closed(),
+                    Writing::Open | Writing::Closed => self.peers[at].session.handle_stream_closed(now),
                 }
             }
             Happening::Connected(at) => {
