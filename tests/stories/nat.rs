@@ -41,6 +41,9 @@ const TOO_LATE: &str = "because there was no direct connection in time";
 /// More than every buffer on the way holds.
 const LARGE: usize = 8 << 20;
 
+/// What it says when the other browser was the first to find no way.
+const GAVE_UP: &str = "because the other peer ended the exchange (at: trying network addresses)";
+
 /// From another network under a page to a chat that works, both ways.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
 
@@ -334,10 +337,10 @@ async fn when_routers_let_no_browser_through_all_are_relayed_until_one_of_them_i
     )?;
     replaced.mark().await?;
     futures::try_join!(
-        replaced.are_relayed_because(&[NO_WAY]),
-        drawn_twice.are_relayed_because(&[NO_WAY]),
-        drawn.are_relayed_because(&[NO_WAY]),
-        cut_off.are_relayed_because(&[NO_WAY, TOO_LATE])
+        replaced.are_relayed_because(&[NO_WAY, GAVE_UP]),
+        drawn_twice.are_relayed_because(&[NO_WAY, GAVE_UP]),
+        drawn.are_relayed_because(&[NO_WAY, GAVE_UP]),
+        cut_off.are_relayed_because(&[NO_WAY, GAVE_UP, TOO_LATE])
     )?;
 
     router.set_filter(Filter::PortPreserving)?;
