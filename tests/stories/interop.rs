@@ -35,6 +35,18 @@ async fn when_js_in_a_page_dials_our_page_they_connect_directly_and_do_everythin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_js_in_node_dials_our_page_through_a_js_relay_they_connect_directly_and_do_everything_there()
+-> anyhow::Result<()> {
+    let relay = JsRelay::start(&[DISCOVERY_TOPIC.to_owned()]).await?;
+    let (site, browser) = (page_peer_site()?, Browser::launch().await?);
+    let (js, page) = futures::try_join!(
+        JsPeer::start_silent(&relay.address),
+        PagePeer::open(&browser, &site, &relay.address)
+    )?;
+    js_dials(&js, &page, &relay.address).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_our_page_dials_js_in_node_through_a_js_relay_they_connect_directly_and_do_everything_there()
 -> anyhow::Result<()> {
     // It passes on no room: what is said there goes straight.
