@@ -76,6 +76,11 @@ async fn compare(browsers: &(Browser, Browser), sites: &(Site, Site), relay: &Mu
         let throughput = ours.0.throughput(ours.1.id(), BYTES).await?;
         ours.0.hang_up(ours.1.id()).await?;
         ours.1.reaches(ours.0.id(), None).await?;
+        // The same dial in its two parts.
+        let circuit = ours.0.connect(ours.1.id(), Reach::RelayOnly).await?.took()?;
+        let exchange = ours.0.connect(ours.1.id(), Reach::DirectOnly).await?.took()?;
+        ours.0.hang_up(ours.1.id()).await?;
+        ours.1.reaches(ours.0.id(), None).await?;
         let whole = newcomers.0.meet_anew(relay, ours.1.id()).await?;
         let ours = Sample::new(dialled, throughput, Some(whole));
 
@@ -94,6 +99,8 @@ async fn compare(browsers: &(Browser, Browser), sites: &(Site, Site), relay: &Mu
                 ours,
                 js,
                 raw,
+                circuit: millis(circuit),
+                exchange: millis(exchange),
                 tries: dialled.tries,
             });
         }
@@ -112,6 +119,14 @@ fn tell(rounds: &[Round]) {
     for (name, who) in whos {
         report(&format!("{name}: dial to connected"), of(who).map(|one| one.dial));
     }
+    report(
+        "Peerway: of a dial, the circuit alone",
+        rounds.iter().map(|round| round.circuit),
+    );
+    report(
+        "Peerway: of a dial, what follows over a circuit that is there",
+        rounds.iter().map(|round| round.exchange),
+    );
     for (name, who) in whos {
         let throughput = of(who).map(|one| one.throughput);
         report_in(&format!("{name}: throughput of one stream"), "MiB/s", throughput);
@@ -126,6 +141,10 @@ fn tell(rounds: &[Round]) {
     ratio("Dial, Peerway / RTCPeerConnection", |round| {
         round.ours.dial / round.raw.dial
     });
+    ratio(
+        "Dial over a circuit that is there, Peerway / RTCPeerConnection",
+        |round| round.exchange / round.raw.dial,
+    );
     ratio("Dial, Peerway / js-libp2p", |round| round.ours.dial / round.js.dial);
     ratio("Throughput, Peerway / RTCPeerConnection", |round| {
         round.ours.throughput / round.raw.throughput
@@ -195,6 +214,10 @@ struct Round {
     ours: Sample,
     js: Sample,
     raw: Sample,
+    /// Milliseconds from the dial to a circuit.
+    circuit: f64,
+    /// Milliseconds from the dial to a direct connection where a circuit is there already, as the raw pair's WebSocket is.
+    exchange: f64,
     /// How often js-libp2p tried; the time is that of the try that succeeded.
     tries: u32,
 }
@@ -214,11 +237,14 @@ struct Sample {
 
 impl Sample {
     fn new(dial: Duration, transfer: Duration, whole: Option<Duration>) -> Self {
-        let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         Self {
             dial: millis(dial),
             throughput: f64::from(u32::try_from(BYTES >> 20).unwrap_or(u32::MAX)) / transfer.as_secs_f64(),
             whole: whole.map(millis),
         }
     }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
 }
