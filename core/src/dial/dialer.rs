@@ -213,11 +213,13 @@ impl Dialer {
             }
             // With a circuit left too: whoever hangs up closes one connection after the other.
             let lost_the_best = was_satisfied && !satisfied(ladder);
+            let hung_up = ladder.on_ended(disconnection, now.mono);
             if lost_the_best || ladder.links.open().next().is_none() {
                 let wait = ladder.backoff.after_failure(&self.config.retry, &mut self.rng);
-                let wait = match disconnection {
-                    Disconnection::Lost => wait,
-                    Disconnection::Clean => wait.max(self.config.after_goodbye),
+                let wait = if hung_up {
+                    wait.max(self.config.after_goodbye)
+                } else {
+                    wait
                 };
                 self.begin_anew(peer, wait, now.mono);
             }

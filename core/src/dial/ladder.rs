@@ -7,12 +7,16 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
-    AttemptId, Route,
+    AttemptId, Disconnection, Route,
     backoff::Backoff,
     links::{Links, Side},
     plan::{Interest, OurFacts, PeerFacts, Rung, Rungs, plan},
 };
 use crate::node::Reach;
+
+/// Whoever hangs up closes one connection after the other, and not over each of them can it be told from a loss. What
+/// ends this soon after one that was closed on purpose is taken for closed on purpose too.
+const HANGS_UP_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Ladder {
@@ -27,6 +31,8 @@ pub(super) struct Ladder {
     tried: Vec<Multiaddr>,
     pub(super) backoff: Backoff,
     pub(super) last_dial: Option<Duration>,
+    /// When the last connection ended that was closed on purpose.
+    closed_at: Option<Duration>,
     /// The route that was last reported.
     pub(super) reported: Option<Route>,
     pub(super) told_unusable: Told,
@@ -73,6 +79,7 @@ impl Ladder {
             tried: Vec::new(),
             backoff: Backoff::default(),
             last_dial: None,
+            closed_at: None,
             reported: None,
             told_unusable: Told::No,
         }
@@ -120,6 +127,19 @@ impl Ladder {
         self.last_dial = Some(now);
         self.told_unusable = Told::No;
         self.phase = Phase::Dialing { attempt };
+    }
+
+    /// A connection ended. Answers whether that, as far as we know, was somebody's wish.
+    pub(super) fn on_ended(&mut self, disconnection: Disconnection, now: Duration) -> bool {
+        match disconnection {
+            Disconnection::Clean => {
+                self.closed_at = Some(now);
+                true
+            }
+            Disconnection::Lost => self
+                .closed_at
+                .is_some_and(|closed| now.saturating_sub(closed) <= HANGS_UP_WITHIN),
+        }
     }
 
     /// Begins at the bottom again at `at`.

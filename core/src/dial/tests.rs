@@ -261,6 +261,32 @@ fn a_peer_that_hangs_up_at_once_is_not_pestered() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_peer_that_hangs_up_is_left_alone_although_its_circuit_seems_to_be_lost() {
+    let wait = |direct: Disconnection, then: Duration| {
+        let mut world = World::new(0, 2, 1);
+        world.hear(1);
+        world.did();
+        let (peer, circuit) = (world.ids[1], world.circuit());
+        let up = [(id(1), circuit), (id(2), Route::WebRtc)];
+        for (connection, route) in up {
+            let now = world.now;
+            world
+                .dialer
+                .handle_connected(peer, connection, route, Role::Dialer, now);
+        }
+        world.dialer.handle_disconnected(peer, id(2), direct, world.now);
+        world.pass(then);
+        world
+            .dialer
+            .handle_disconnected(peer, id(1), Disconnection::Lost, world.now);
+        world.next_dial(seconds(60)).unwrap().0
+    };
+    let soon = Duration::from_millis(100);
+    assert!(wait(Disconnection::Clean, soon) >= AFTER_GOODBYE - soon);
+    assert!(wait(Disconnection::Lost, soon) <= seconds(2));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn of_a_small_crowd_all_are_dialled_and_of_a_large_one_six_the_same_for_every_order() {
     let dialled = |count: usize, order: &dyn Fn(usize) -> usize| {
         let mut world = World::new(0, 60, 1);

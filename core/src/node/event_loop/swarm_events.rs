@@ -167,10 +167,17 @@ impl EventLoop {
     }
 }
 
-/// A connection that ended without an error was closed by one side on purpose.
+/// A connection that ended without an error was closed by us on purpose. That the other side did is known of WebRTC alone:
+/// over other transports the end of a process, and that of a relay under a circuit, look the same.
 fn ended(cause: Option<&ConnectionError>) -> Disconnection {
     match cause {
         None => Disconnection::Clean,
-        Some(_) => Disconnection::Lost,
+        Some(ConnectionError::IO(error)) if is_closed_webrtc(error) => Disconnection::Clean,
+        Some(ConnectionError::IO(_) | ConnectionError::KeepAliveTimeout) => Disconnection::Lost,
     }
+}
+
+fn is_closed_webrtc(error: &std::io::Error) -> bool {
+    let webrtc = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(webrtc, Some(peerway_webrtc::ConnectionError::Closed))
 }
