@@ -81,8 +81,8 @@ impl Dialer {
         }
     }
 
-    /// A peer announces these addresses. The same ones again change nothing; others let its ladder begin anew. None at all is
-    /// a goodbye: [`Self::handle_forgotten`].
+    /// A peer announces these addresses. The same ones again change nothing; others let its ladder begin anew, but not sooner
+    /// after it hung up than otherwise. None at all is a goodbye: [`Self::handle_forgotten`].
     pub fn handle_candidate(&mut self, peer: PeerId, addrs: &[Multiaddr], now: Now) {
         if addrs.is_empty() {
             return self.handle_forgotten(peer, now);
@@ -99,7 +99,8 @@ impl Dialer {
         ladder.backoff.reset();
         ladder.told_unusable = Told::No;
         let newcomer = std::mem::replace(&mut ladder.candidacy, Candidacy::Heard) == Candidacy::Unheard;
-        self.begin_anew(peer, Duration::ZERO, now.mono);
+        let wait = ladder.left_alone_for(self.config.after_goodbye, now.mono);
+        self.begin_anew(peer, wait, now.mono);
         if newcomer {
             self.ranking.insert((affinity(self.local, peer), peer));
             self.choose(now.mono);
@@ -250,7 +251,7 @@ impl Dialer {
             return;
         }
         let ladder = ladder_of(&mut self.ladders, self.local, peer);
-        ladder.opened = Some(reach);
+        ladder.on_opened(reach);
         ladder.backoff.reset();
         ladder.told_unusable = Told::No;
         self.begin_anew(peer, Duration::ZERO, now.mono);

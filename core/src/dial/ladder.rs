@@ -142,6 +142,19 @@ impl Ladder {
         }
     }
 
+    /// How long it is still left alone, if that is for `after_goodbye` since it hung up.
+    pub(super) fn left_alone_for(&self, after_goodbye: Duration, now: Duration) -> Duration {
+        self.closed_at.map_or(Duration::ZERO, |closed| {
+            closed.saturating_add(after_goodbye).saturating_sub(now)
+        })
+    }
+
+    /// The user wants the peer, whatever it did.
+    pub(super) fn on_opened(&mut self, reach: Reach) {
+        self.opened = Some(reach);
+        self.closed_at = None;
+    }
+
     /// Begins at the bottom again at `at`.
     pub(super) fn begin_anew(&mut self, at: Duration) {
         self.tried.clear();

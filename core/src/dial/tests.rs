@@ -287,6 +287,29 @@ fn a_peer_that_hangs_up_is_left_alone_although_its_circuit_seems_to_be_lost() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_peer_that_hangs_up_is_left_alone_although_it_is_heard_of_meanwhile() {
+    let hung_up = || {
+        let mut world = World::new(0, 2, 1);
+        let (peer, circuit) = (world.ids[1], world.circuit());
+        let now = world.now;
+        world.dialer.handle_opened(peer, Reach::PreferDirect, now);
+        world.dialer.handle_connected(peer, id(1), circuit, Role::Dialer, now);
+        world.dialer.handle_disconnected(peer, id(1), Disconnection::Clean, now);
+        world.did();
+        world.pass(seconds(1));
+        world.hear(1);
+        world
+    };
+    let (wait, _) = hung_up().next_dial(seconds(60)).unwrap();
+    assert!(wait >= AFTER_GOODBYE - seconds(1), "{wait:?}");
+
+    let mut world = hung_up();
+    let peer = world.ids[1];
+    world.dialer.handle_opened(peer, Reach::PreferDirect, world.now);
+    assert_eq!(world.did().dials.len(), 1, "the user's wish comes first");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn of_a_small_crowd_all_are_dialled_and_of_a_large_one_six_the_same_for_every_order() {
     let dialled = |count: usize, order: &dyn Fn(usize) -> usize| {
         let mut world = World::new(0, 60, 1);
