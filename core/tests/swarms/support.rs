@@ -55,6 +55,13 @@ pub(crate) struct Stock {
     pub(crate) gossip: gossipsub::Behaviour,
 }
 
+/// A peer that does not even speak ping.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Pingless {
+    relay: relay::client::Behaviour,
+    identify: identify::Behaviour,
+}
+
 /// A swarm that runs in a task: what it reports comes out here, and what shall be done to it goes in.
 pub(crate) struct Running<B: NetworkBehaviour> {
     pub(crate) id: PeerId,
@@ -240,6 +247,12 @@ impl Relay {
         "/ip4/192.0.2.1/tcp/4001".parse().unwrap()
     }
 
+    /// Where `peer` is reached through it.
+    pub(crate) fn circuit_to(&self, peer: PeerId) -> Multiaddr {
+        let relay = self.address.clone().with(Protocol::P2p(self.running.id));
+        relay.with(Protocol::P2pCircuit).with(Protocol::P2p(peer))
+    }
+
     pub(crate) fn spec(&self) -> RelaySpec {
         RelaySpec {
             peer: Some(self.running.id),
@@ -332,6 +345,15 @@ pub(crate) fn stock() -> Running<Stock> {
             ping: ping::Behaviour::default(),
             gossip,
         }
+    });
+    Running::start(swarm, |_, _| {})
+}
+
+pub(crate) fn pingless() -> Running<Pingless> {
+    let key = Keypair::generate_ed25519();
+    let swarm = swarm_of(&key, |client| Pingless {
+        relay: client,
+        identify: identify_as(&key),
     });
     Running::start(swarm, |_, _| {})
 }

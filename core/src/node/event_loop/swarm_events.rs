@@ -95,7 +95,12 @@ impl EventLoop {
                 connection,
                 result,
             }) => {
-                let ping = result.map_or(Ping::Lost, Ping::Pong);
+                let ping = match result {
+                    Ok(round_trip) => Ping::Pong(round_trip),
+                    // It does not speak ping, which others need not: that says nothing of the connection.
+                    Err(ping::Failure::Unsupported) => return,
+                    Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => Ping::Lost,
+                };
                 self.engine.handle_ping(peer, connection, ping, now);
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })

@@ -1,15 +1,18 @@
 //! Whole nodes over a memory relay: they meet, talk, part, and hear those that are made of layer 2 alone.
 
-use libp2p::{PeerId, gossipsub::IdentTopic, identity::Keypair};
+use std::time::Duration;
+
+use libp2p::{PeerId, gossipsub::IdentTopic, identity::Keypair, swarm::SwarmEvent};
 use peerway_core::{
     chat::RoomName,
     dial::Route,
     node::{self, Event, Events, Node},
     transport,
 };
+use tokio::time::timeout;
 
 use super::discovery::until_discovered;
-use crate::support::{Relay, first, own};
+use crate::support::{Relay, first, own, pingless};
 
 struct Peer {
     node: Node,
@@ -112,4 +115,32 @@ async fn a_node_and_a_swarm_of_layer_two_hear_of_each_other_and_connect() {
         relay: relay.running.id,
     };
     assert_eq!(node.until_connected(swarm_id).await, through);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_ping_stays_connected() {
+    /// A node pings at once, and closes a connection at the first ping that fails.
+    const LONG_ENOUGH: Duration = Duration::from_secs(1);
+
+    let relay = Relay::start().await;
+    let (mut node, mut peer) = (Peer::start(&relay), pingless());
+    node.until("reserved", |event| match event {
+        Event::RelayReserved { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    let (node_id, circuit) = (node.id(), relay.circuit_to(node.id()));
+    peer.with(|swarm| swarm.dial(circuit)).await.unwrap();
+    peer.until("connected", |event| match event {
+        SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == node_id => Some(()),
+        _ => None,
+    })
+    .await;
+    let closed = peer.until("closed", |event| match event {
+        SwarmEvent::ConnectionClosed { cause, .. } => Some(cause),
+        _ => None,
+    });
+    if let Ok(cause) = timeout(LONG_ENOUGH, closed).await {
+        panic!("closed: {cause:?}");
+    }
 }
