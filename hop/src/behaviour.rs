@@ -26,7 +26,7 @@ use crate::{
     AccessControl, CircuitId, Config, Event, Everybody, Traffic,
     handler::{Command, Handler, Report},
     message,
-    network::Route,
+    network::{Network, Route},
     server::{Action, Client, Reachability, Server},
     ticket::{Returns, Stub, Ticket},
     voucher,
@@ -123,6 +123,14 @@ impl Behaviour {
     /// Whether this peer holds a reservation.
     #[must_use]
     pub fn is_holder(&self, peer: PeerId) -> bool {
+    /// Says in which network a connection is counted, by the address that it comes from; `None`: in none, so that
+    /// [`ReservationLimits::per_network`](crate::ReservationLimits::per_network) does not concern it. That is for networks
+    /// that stand for many, such as a proxy in front of the relay. Asked once for each connection, when it is established;
+    /// those that stand are counted as before. Without this, [`Network::of`].
+    pub fn set_networks(&mut self, networks: impl Fn(&Multiaddr) -> Option<Network> + Send + 'static) {
+        self.server.handle_networks(Box::new(networks));
+    }
+
         self.server.slots().reach(peer).is_some()
     }
 
@@ -374,9 +382,10 @@ impl NetworkBehaviour for Behaviour {
             }
             let now = Instant::now();
             for (circuit, ending) in self.returns.poll(cx) {
-                let traffic = self.stubs.remove(&circuit).as_ref().map(Stub::traffic);
-                self.server
-                    .handle_ended(circuit, ending, traffic.unwrap_or_default(), now);
+                let stub = self.stubs.remove(&circuit);
+                let traffic = stub.as_ref().map(Stub::traffic).unwrap_or_default();
+                self.carried = self.carried.plus(traffic);
+                self.server.handle_ended(circuit, ending, traffic, now);
             }
             let _ = self.poll_timer(cx);
             self.drain();

@@ -54,7 +54,8 @@ pub struct ReservationLimits {
     /// peer that changed its network back in while its old connection is still believed to live.
     pub per_peer: usize,
     /// Peers that hold a reservation from one IPv4 address or one IPv6 /56. Default: no limit, because everybody behind one
-    /// proxy or one NAT shares an address. Connections without an IP address are not counted.
+    /// proxy or one NAT shares an address. Connections without an IP address are not counted, and none that
+    /// [`Behaviour::set_networks`](crate::Behaviour::set_networks) exempts.
     pub per_network: Option<usize>,
     /// What is announced as a reservation's lifetime; it is kept [`KEPT_LIFETIMES`] times as long. Told in whole seconds.
     /// Default: [`RESERVATION_LIFETIME`]. Shorter costs a round trip and a signature more often, longer keeps slots of

@@ -82,6 +82,7 @@ pub use behaviour::{Behaviour, Circuit, Reservation};
 pub use config::{CircuitLimits, Config, HandshakeLimits, Rate, ReservationLimits};
 pub use event::{CircuitId, Event, Outcome, ReservationEnd, Traffic};
 pub use message::MAX_MESSAGE_BYTES;
+pub use network::Network;
 pub use refusal::{Bound, Denial, OpenError, Refusal};
 
 use libp2p_swarm::StreamProtocol;

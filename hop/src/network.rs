@@ -1,6 +1,7 @@
 //! What an address says about where a connection comes from: through a circuit or not, and from which network.
 //!
-//! Decides nothing, resolves nothing.
+//! Resolves nothing. Which networks are counted is for the application to say
+//! ([`Behaviour::set_networks`](crate::Behaviour::set_networks)).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,21 +10,29 @@ use libp2p_core::{Multiaddr, multiaddr::Protocol};
 /// How many bits of an IPv6 address say whose it is: a site gets a /56 or more.
 const IPV6_PREFIX: u32 = 56;
 
-/// Where limits per network count a peer: one IPv4 address, or one IPv6 /56.
+/// What counts as one where something is limited per network: one IPv4 address, or one IPv6 /56, which is what a provider
+/// gives to one household at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Network {
+pub struct Network(Prefix);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Prefix {
     V4(Ipv4Addr),
     /// With the rest of the address cleared.
     V6(Ipv6Addr),
 }
 
+/// In which network a connection from an address is counted; `None`: in none.
+pub(crate) type Networks = dyn Fn(&Multiaddr) -> Option<Network> + Send;
+
 impl Network {
-    /// `None`: the address has no IP address in it.
+    /// Of the first IP address in `address`. `None`: there is none.
+    #[must_use]
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "libp2p's enum: no other part is an IP address"
     )]
-    pub(crate) fn of(address: &Multiaddr) -> Option<Self> {
+    pub fn of(address: &Multiaddr) -> Option<Self> {
         address.iter().find_map(|part| match part {
             Protocol::Ip4(ip) => Some(Self::from(IpAddr::V4(ip))),
             Protocol::Ip6(ip) => Some(Self::from(IpAddr::V6(ip))),
@@ -32,15 +41,16 @@ impl Network {
     }
 }
 
+/// An IPv4 address that is written as an IPv6 one is an IPv4 address.
 impl From<IpAddr> for Network {
     fn from(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Self::V4(ip),
+        Self(match ip.to_canonical() {
+            IpAddr::V4(ip) => Prefix::V4(ip),
             IpAddr::V6(ip) => {
                 let mask = u128::MAX << (u128::BITS - IPV6_PREFIX);
-                Self::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+                Prefix::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
             }
-        }
+        })
     }
 }
 

@@ -31,7 +31,7 @@ use web_time::Instant;
 use crate::{
     AccessControl, CircuitId, CircuitRequest, Config, Denial, Event, OpenError, Outcome, Refusal, ReservationEnd,
     ReservationRequest, Traffic,
-    network::{Network, Route},
+    network::{Network, Networks, Route},
     ticket::Ending,
 };
 
@@ -102,6 +102,7 @@ struct Connection {
 pub(crate) struct Server {
     config: Config,
     access: Box<dyn AccessControl>,
+    networks: Box<Networks>,
     reachability: Reachability,
     connections: BTreeMap<ConnectionId, Connection>,
     slots: Slots,
@@ -115,6 +116,7 @@ impl Server {
         Self {
             config,
             access,
+            networks: Box::new(Network::of),
             reachability: Reachability::Unknown,
             connections: BTreeMap::new(),
             slots: Slots::default(),
@@ -127,7 +129,7 @@ impl Server {
     pub(crate) fn handle_connected(&mut self, client: Client, address: Multiaddr, route: Route) {
         let connection = Connection {
             peer: client.peer,
-            network: Network::of(&address),
+            network: (self.networks)(&address),
             address,
             route,
         };
@@ -162,6 +164,11 @@ impl Server {
     /// Other limits from now on. Nobody loses what they have.
     pub(crate) fn handle_config(&mut self, config: Config) {
         self.config = config;
+    }
+
+    /// Connections are counted in other networks from now on; those that stand are counted as before.
+    pub(crate) fn handle_networks(&mut self, networks: Box<Networks>) {
+        self.networks = networks;
     }
 
     /// Another word of the application from now on, also on what was granted before.

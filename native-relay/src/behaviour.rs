@@ -61,6 +61,7 @@ impl Behaviour {
     pub(crate) fn new(keys: &Keypair, limits: &Limits, access: &Control) -> Self {
         let mut relay = peerway_hop::Behaviour::new(keys, limits::relay(limits));
         relay.set_access(access.clone());
+        relay.set_networks(limits::networks(limits));
         Self {
             admission: Admission::new(limits, Memory::of_this_machine(limits.memory), access.clone()),
             limits: connection_limits::Behaviour::new(limits::connections(limits)),

@@ -4,10 +4,13 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use libp2p::connection_limits::ConnectionLimits;
-use peerway_hop::Rate;
+use libp2p::{Multiaddr, connection_limits::ConnectionLimits};
+use peerway_hop::{Network, Rate};
 
-use crate::config::{Bytes, Limits};
+use crate::{
+    access::control::ip_of,
+    config::{Bytes, Limits},
+};
 
 /// libp2p's limits on connections: in all, of one peer, and on those that have not said yet who they are.
 pub(crate) fn connections(limits: &Limits) -> ConnectionLimits {
@@ -22,6 +25,7 @@ pub(crate) fn relay(limits: &Limits) -> peerway_hop::Config {
     let mut config = peerway_hop::Config::default();
     config.reservations.total = count(limits.reservations);
     config.reservations.per_peer = count(limits.reservations_per_peer);
+    config.reservations.per_network = Some(count(limits.reservations_per_address));
     config.reservations.lifetime = limits.reservation_duration.get();
     config.circuits.total = count(limits.circuits);
     config.circuits.per_source = count(limits.circuits_per_peer);
@@ -30,6 +34,16 @@ pub(crate) fn relay(limits: &Limits) -> peerway_hop::Config {
     config.circuits.bytes = NonZeroU64::new(limits.circuit_bytes.get());
     config.circuits.rate = rate(limits.circuit_rate, limits.circuit_burst);
     config
+}
+
+/// Where reservations are counted per address: everywhere but in the networks that stand for many.
+pub(crate) fn networks(limits: &Limits) -> impl Fn(&Multiaddr) -> Option<Network> + Send + 'static {
+    let shared = limits.shared_networks.clone();
+    move |address| {
+        let ip = ip_of(address)?;
+        let is_shared = shared.iter().any(|network| network.contains(ip));
+        (!is_shared).then(|| Network::from(ip))
+    }
 }
 
 /// A second of 4 GiB and more is as good as no limit.

@@ -27,8 +27,7 @@ pub struct Limits {
     #[config(default = 8)]
     pub reservations_per_peer: NonZeroU32,
 
-    /// Peers of one address (of one /56 with IPv6) that may hold a reservation at once.
-    /// Not enforced yet.
+    /// Peers of one address (of one /56 with IPv6) that may hold a reservation at once. Renewals are never refused.
     /// Cost: the higher, the more of all reservations one address can take; the lower, the fewer people behind one NAT.
     #[config(default = 256)]
     pub reservations_per_address: NonZeroU32,

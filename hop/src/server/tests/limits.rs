@@ -189,3 +189,34 @@ fn when_a_lifetime_is_longer_than_a_clock_can_say_it_never_ends() {
     assert_eq!(world.server.poll_timeout(), None);
     assert!(world.disconnect(host).events.len() == 1);
 }
+
+#[test]
+fn when_a_network_stands_for_many_it_is_not_counted_and_others_are() {
+    let mut world = World::new(|config| config.reservations.per_network = Some(1));
+    let proxy: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().expect("valid");
+    let shared = Network::of(&proxy);
+    let networks = move |address: &Multiaddr| Network::of(address).filter(|network| Some(*network) != shared);
+    world.server.handle_networks(Box::new(networks));
+    for _ in 0..5 {
+        let client = world.connect(PeerId::random(), "/ip4/192.0.2.1/tcp/2");
+        assert_eq!(world.reserve(client), Ok(()));
+    }
+    let one = world.connect(PeerId::random(), "/ip4/192.0.2.2/tcp/1");
+    assert_eq!(world.reserve(one), Ok(()));
+    let next = world.connect(PeerId::random(), "/ip4/192.0.2.2/tcp/1");
+    assert_eq!(world.reserve(next), Err(Refusal::ReservationRefused));
+    assert_eq!(world.reserve(one), Ok(()), "a renewal");
+}
+
+#[test]
+fn when_peers_are_counted_in_another_way_those_who_are_there_are_counted_as_before() {
+    let mut world = World::new(|config| config.reservations.per_network = Some(1));
+    let before = world.connect(PeerId::random(), "/ip4/192.0.2.1/tcp/1");
+    world.server.handle_networks(Box::new(|_| None));
+    assert_eq!(world.reserve(before), Ok(()));
+    world.server.handle_networks(Box::new(Network::of));
+    let after = world.connect(PeerId::random(), "/ip4/192.0.2.1/tcp/1");
+    assert_eq!(world.reserve(after), Err(Refusal::ReservationRefused));
+    world.disconnect(before);
+    assert_eq!(world.reserve(after), Ok(()));
+}
