@@ -43,6 +43,8 @@ pub struct Behaviour {
     addresses: ExternalAddresses,
     /// One for each ticket that is out.
     stubs: BTreeMap<CircuitId, Stub>,
+    /// What was carried under tickets that have come back.
+    carried: Traffic,
     /// What a destination has just accepted; taken when the server says what becomes of it, in the same call.
     accepted: Option<(Ticket, Box<Stream>)>,
     returns: Arc<Returns>,
@@ -77,6 +79,18 @@ pub struct Circuit {
     pub traffic: Traffic,
     /// How long it has stood, or has been opened.
     pub age: Duration,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// How far a circuit has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The destination was asked and has not answered. [`Event::CircuitAccepted`] or [`Event::CircuitDenied`] is to come.
+    Opening,
+    /// [`Event::CircuitAccepted`] was told, and [`Event::CircuitClosed`] is to come.
+    Open,
 }
 
 impl Behaviour {
@@ -88,6 +102,7 @@ impl Behaviour {
             keys: keys.clone(),
             addresses: ExternalAddresses::default(),
             stubs: BTreeMap::new(),
+            carried: Traffic::default(),
             accepted: None,
             returns: Arc::default(),
             queue: VecDeque::new(),
@@ -108,6 +123,14 @@ impl Behaviour {
         self.server.handle_config(config);
     }
 
+    /// Says in which network a connection is counted, by the address that it comes from; `None`: in none, so that
+    /// [`ReservationLimits::per_network`](crate::ReservationLimits::per_network) does not concern it. That is for networks
+    /// that stand for many, such as a proxy in front of the relay. Asked once for each connection, when it is established;
+    /// those that stand are counted as before. Without this, [`Network::of`].
+    pub fn set_networks(&mut self, networks: impl Fn(&Multiaddr) -> Option<Network> + Send + 'static) {
+        self.server.handle_networks(Box::new(networks));
+    }
+
     /// What is allowed.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -123,14 +146,6 @@ impl Behaviour {
     /// Whether this peer holds a reservation.
     #[must_use]
     pub fn is_holder(&self, peer: PeerId) -> bool {
-    /// Says in which network a connection is counted, by the address that it comes from; `None`: in none, so that
-    /// [`ReservationLimits::per_network`](crate::ReservationLimits::per_network) does not concern it. That is for networks
-    /// that stand for many, such as a proxy in front of the relay. Asked once for each connection, when it is established;
-    /// those that stand are counted as before. Without this, [`Network::of`].
-    pub fn set_networks(&mut self, networks: impl Fn(&Multiaddr) -> Option<Network> + Send + 'static) {
-        self.server.handle_networks(Box::new(networks));
-    }
-
         self.server.slots().reach(peer).is_some()
     }
 
@@ -150,6 +165,13 @@ impl Behaviour {
         self.server.circuits().len()
     }
 
+    /// What all circuits have carried since the behaviour was made, those included that stand. It never shrinks, and once
+    /// none stands it is the sum of what every [`Event::CircuitClosed`] said.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.stubs.values().map(Stub::traffic).fold(self.carried, Traffic::plus)
+    }
+
     /// All circuits, those included that are being opened.
     pub fn circuits(&self) -> impl Iterator<Item = Circuit> {
         let now = Instant::now();
@@ -159,6 +181,7 @@ impl Behaviour {
             destination: known.destination.peer,
             traffic: self.stubs.get(&circuit).map(Stub::traffic).unwrap_or_default(),
             age: now.saturating_duration_since(known.since),
+            stage: known.state.stage(),
         })
     }
 

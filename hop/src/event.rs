@@ -135,3 +135,13 @@ pub struct Traffic {
     /// From the destination to the source.
     pub to_source: u64,
 }
+
+impl Traffic {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            to_destination: self.to_destination.saturating_add(other.to_destination),
+            to_source: self.to_source.saturating_add(other.to_source),
+        }
+    }
+}

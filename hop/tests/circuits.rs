@@ -18,7 +18,7 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, relay, swarm::NetworkBeh
 use peerway_core::behaviours::OpenError;
 use peerway_hop::{
     Access, AccessControl, Bound, CircuitRequest, Config, Denial, Event, HOP_PROTOCOL, OpenError as Unopened, Outcome,
-    Rate, Refusal, Traffic,
+    Rate, Refusal, Stage, Traffic,
 };
 use support::{Client, Node, Relay, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
 use tokio::{sync::oneshot, time::timeout};
@@ -351,6 +351,40 @@ async fn when_either_end_vanishes_the_circuit_is_counted_off() {
     let opened = |event: &&Event| matches!(event, Event::CircuitAccepted { .. });
     assert_eq!(relay.events().iter().filter(opened).count(), 2);
     assert_eq!(closed(&relay).len(), 2);
+}
+
+#[tokio::test]
+async fn when_asked_the_relay_knows_what_all_circuits_have_carried_those_included_that_stand() {
+    let (relay, address) = relay(|_| {}).await;
+    let (host, guest) = pair(&address).await;
+    let carried = async || relay.with(|swarm| swarm.behaviour().traffic()).await;
+    let both = |bytes| Traffic {
+        to_destination: bytes,
+        to_source: bytes,
+    };
+    assert_eq!(carried().await, both(0));
+    let mut first = guest.reach(host.node.id).await.unwrap();
+    round_trip(&mut first, 70_000).await;
+    assert_eq!(carried().await, both(70_000), "it stands");
+    let live = relay.with(|swarm| swarm.behaviour().circuits().next().unwrap()).await;
+    assert_eq!((live.stage, live.traffic), (Stage::Open, both(70_000)));
+
+    let mut second = guest.reach(host.node.id).await.unwrap();
+    round_trip(&mut second, 30_000).await;
+    drop(first);
+    eventually("the first is gone", async || {
+        (relay.counts().await.1 == 1).then_some(())
+    })
+    .await;
+    assert_eq!(carried().await, both(100_000));
+    drop(second);
+    eventually("the second is gone", async || {
+        (relay.counts().await.1 == 0).then_some(())
+    })
+    .await;
+    assert_eq!(carried().await, both(100_000));
+    let told = closed(&relay).into_iter().map(|(_, traffic, _)| traffic.to_destination);
+    assert_eq!(told.sum::<u64>(), 100_000);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use libp2p_swarm::ConnectionId;
 use web_time::Instant;
 
 use crate::{
-    Bound, CircuitId, Outcome,
+    Bound, CircuitId, Outcome, Stage,
     config::CircuitLimits,
     server::{Client, RequestId},
 };
@@ -42,6 +42,16 @@ pub(crate) enum State {
     Open,
     /// It was told to end, and has not ended yet.
     Cut(Outcome),
+}
+
+impl State {
+    /// The same, as the application sees it.
+    pub(crate) fn stage(self) -> Stage {
+        match self {
+            Self::Opening { .. } => Stage::Opening,
+            Self::Open | Self::Cut(_) => Stage::Open,
+        }
+    }
 }
 
 /// All circuits. Bounded by the limits it is asked with; the other maps are views of `all`.
