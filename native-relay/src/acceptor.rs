@@ -20,7 +20,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -96,7 +96,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn incoming(listener: TcpListener) -> impl futures::Stream<Item = (TcpStream, SocketAddr)> + Unpin {
+/// Connections, one after the other. What goes wrong is tried again.
+pub(crate) fn incoming(listener: TcpListener) -> impl futures::Stream<Item = (TcpStream, SocketAddr)> + Unpin {
     Box::pin(futures::stream::unfold(listener, |listener| async move {
         loop {
             match listener.accept().await {
@@ -163,7 +164,8 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<(Verdict, Vec<u8>)> {
     }
 }
 
-async fn serve(stream: Replayed<TcpStream>, service: Router) {
+/// HTTP on one connection, to its end.
+pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, service: Router) {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

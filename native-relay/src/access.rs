@@ -108,7 +108,15 @@ fn deny(reason: Reason) -> Access {
 }
 
 impl Reason {
-    fn name(self) -> &'static str {
+    /// All there are.
+    pub(crate) const ALL: [Self; 4] = [
+        Self::PeerDenied,
+        Self::NetworkDenied,
+        Self::NotAllowed,
+        Self::TokenMissing,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PeerDenied => "peer denied",
             Self::NetworkDenied => "network denied",

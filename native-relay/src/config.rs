@@ -7,6 +7,7 @@
 //! Decides nothing about the host: which addresses follow from a [`Config`] is [`crate::addresses`]'s business.
 
 mod access;
+mod admin;
 mod document;
 mod environment;
 mod file;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access::AccessRules,
+    admin::{Admin, DEFAULT_ADMIN_PORT},
     limits::Limits,
     network::{Network, NetworkError},
     units::{Bytes, Percent, Period, UnitError},
@@ -78,6 +80,12 @@ pub struct Config {
     /// addresses that exposure says, as far as it is free. Cost: an answer of at most 44 bytes to whoever asks.
     #[config(default = "auto")]
     pub stun: Stun,
+
+    /// Where those who run this relay look into it (/metrics, /stats, /peers): "ADDR:PORT", which must work; "off"; or
+    /// "auto" for port 9090 of 127.0.0.1 if it is free. Whoever reaches that address sees which peers are connected, so
+    /// leave it on loopback unless everybody who can reach another may see that.
+    #[config(default = "auto")]
+    pub admin: Admin,
 
     /// What to announce instead of the addresses that are found on this machine, as multiaddrs; at most 16. A
     /// /webrtc-direct without the hash of a certificate gets the relay's own.
@@ -167,6 +175,7 @@ impl Config {
             http: Some(any),
             listen: vec![Endpoint::Tcp(any), Endpoint::Quic(any), Endpoint::WebRtcDirect(any)],
             stun: Stun::At(vec![any]),
+            admin: Admin::At(any),
             external_address: Vec::new(),
             page: Some(data_dir.join("page")),
             data_dir,

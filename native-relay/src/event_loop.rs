@@ -16,7 +16,7 @@ use peerway_core::{
     now::{Now, UnixMillis},
     snapshot::{Snapshot, SnapshotRequest},
 };
-use peerway_hop::HOP_PROTOCOL;
+use peerway_hop::{HOP_PROTOCOL, Stage};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
@@ -24,11 +24,12 @@ use tokio::{
 
 use crate::{
     Phase,
-    access::control::Control,
+    access::{Reason, control::Control},
     behaviour::{Behaviour, BehaviourEvent},
+    books::Books,
     config::Limits,
     discovery::Discovery,
-    journal,
+    ledger::report::{Page, Report},
     rooms::{self, Rooms},
 };
 
@@ -42,6 +43,13 @@ pub(crate) const MAX_WAITING_REQUESTS: usize = 16;
 pub(crate) enum Request {
     /// What the relay is doing.
     Status(oneshot::Sender<Status>),
+    /// What the ledger says.
+    Report(oneshot::Sender<Report>),
+    /// What the ledger says of peers, beginning behind one.
+    Peers {
+        after: Option<PeerId>,
+        answer: oneshot::Sender<Page>,
+    },
     /// Other rules hold: close the connections of those whom they deny.
     AccessChanged,
 }
@@ -53,6 +61,8 @@ pub struct Status {
     pub connected: usize,
     /// Peers that hold a reservation.
     pub reservations: usize,
+    /// Circuits that stand.
+    pub circuits: usize,
     /// For each topic that the relay takes part in, how many peers it forwards to at once.
     pub mesh: BTreeMap<String, usize>,
 }
@@ -62,6 +72,7 @@ pub(crate) struct EventLoop {
     access: Control,
     discovery: Discovery,
     rooms: Rooms,
+    books: Books,
     phase: watch::Sender<Phase>,
     stop: watch::Receiver<Phase>,
     requests: mpsc::Receiver<Request>,
@@ -72,6 +83,7 @@ impl EventLoop {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         access: Control,
+        books: Books,
         limits: &Limits,
         phase: watch::Sender<Phase>,
         requests: mpsc::Receiver<Request>,
@@ -82,6 +94,7 @@ impl EventLoop {
             access,
             discovery: Discovery::new(limits),
             rooms: Rooms::new(limits),
+            books,
             phase,
             stop,
             requests,
@@ -109,6 +122,7 @@ impl EventLoop {
             self.rooms.handle_timeout(now);
             for connection in self.access.handle_timeout(now) {
                 tracing::debug!(%connection, "no right token was presented in time; closing the connection");
+                self.books.write_access_withdrawn(Reason::TokenMissing);
                 self.close_connection(connection);
             }
             self.drain();
@@ -124,7 +138,8 @@ impl EventLoop {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         while self.swarm.connected_peers().next().is_some() {
-            self.swarm.select_next_some().await;
+            let event = self.swarm.select_next_some().await;
+            self.books.write(&event, self.now());
         }
     }
 
@@ -160,12 +175,16 @@ impl EventLoop {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Status(answer) => self.on_status_request(answer),
+            // Whoever asked may have given up; so below.
+            Request::Report(answer) => drop(answer.send(self.report())),
+            Request::Peers { after, answer } => drop(answer.send(self.books.ledger().page(after, self.now()))),
             Request::AccessChanged => {
                 // The relay server asks again about what it granted.
                 let access = self.access.clone();
                 self.swarm.behaviour_mut().relay.set_access(access);
                 for (connection, peer, reason) in self.access.refused() {
                     tracing::info!(%peer, %reason, "access withdrawn");
+                    self.books.write_access_withdrawn(reason);
                     self.close_connection(connection);
                 }
             }
@@ -183,8 +202,20 @@ impl EventLoop {
         let _ = answer.send(Status {
             connected,
             reservations: self.swarm.behaviour().relay.holders(),
+            circuits: open_circuits(&self.swarm.behaviour().relay),
             mesh,
         });
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            standing: self.books.ledger().standing(),
+            rooms: self.rooms.followed(),
+            counts: self.books.ledger().counts().clone(),
+            traffic: self.swarm.behaviour().relay.traffic(),
+            stun: self.books.stun(),
+            uptime: self.now().mono,
+        }
     }
 
     #[expect(
@@ -192,6 +223,7 @@ impl EventLoop {
         reason = "a foreign enum, of which most events need no reaction"
     )]
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.books.write(&event, self.now());
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished {
@@ -231,7 +263,8 @@ impl EventLoop {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Admission(never) | BehaviourEvent::Limits(never) => match never {},
-            BehaviourEvent::Relay(event) => journal::write(&event),
+            // It has been written down.
+            BehaviourEvent::Relay(_) => {}
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Tokens(event) => self.on_token_event(event),
             BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),
@@ -250,6 +283,7 @@ impl EventLoop {
                 message,
             } => {
                 let verdict = self.discovery.handle_message(&message, now);
+                self.books.write_gossip(&message.topic, &verdict);
                 let gossip = self.swarm.behaviour_mut().gossip.gossip_mut();
                 gossip.report_message_validation_result(&message_id, &propagation_source, verdict);
             }
@@ -271,7 +305,7 @@ impl EventLoop {
         } = event
         {
             let answer = self.access.handle_token(peer, &request.token, self.now());
-            tracing::info!(%peer, ?answer, "token presented");
+            self.books.write_token(peer, answer);
             // An error means that whoever asked is gone.
             let _ = self.swarm.behaviour_mut().tokens.send_response(channel, answer);
         }
@@ -333,6 +367,11 @@ impl Drop for EventLoop {
     fn drop(&mut self) {
         self.phase.send_replace(Phase::Stopping);
     }
+}
+
+/// Those that stand; others are being opened.
+fn open_circuits(relay: &peerway_hop::Behaviour) -> usize {
+    relay.circuits().filter(|circuit| circuit.stage == Stage::Open).count()
 }
 
 /// Whoever offers to carry circuits is a relay.

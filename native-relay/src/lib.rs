@@ -4,7 +4,8 @@
 //! messages of shared rooms by gossip, serves the page, and tells browsers their public address (STUN). It never reads what a circuit carries.
 //!
 //! `config` → `listeners` and `acceptor` → `limits` → `behaviour` → `event_loop`, which asks `discovery` and `rooms` what
-//! to forward; `http` and `stun` answer what is not libp2p.
+//! to forward; `http` and `stun` answer what is not libp2p. What happens is
+//! counted by `ledger`, which `admin` shows.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), native_relay::StartError> {
@@ -19,18 +20,22 @@
 mod acceptor;
 mod access;
 mod addresses;
+mod admin;
 mod admission;
 mod behaviour;
+mod books;
 mod config;
 mod discovery;
 mod event_loop;
 mod http;
 mod identity;
 mod journal;
+mod ledger;
 mod limits;
 mod listeners;
 mod memory;
 mod pace;
+mod process;
 mod relay;
 mod rooms;
 mod source;
@@ -39,9 +44,9 @@ mod stun;
 pub use self::{
     access::TokenFileError,
     config::{
-        AccessRules, Bytes, Config, ConfigError, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR, DEFAULT_QUIC_PORT,
-        DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT, Exposure, Limits,
-        LogFormat, MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
+        AccessRules, Admin, Bytes, Config, ConfigError, DEFAULT_ADMIN_PORT, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR,
+        DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT,
+        Exposure, Limits, LogFormat, MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
     },
     event_loop::Status,
     http::PageError,

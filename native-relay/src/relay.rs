@@ -6,6 +6,7 @@ use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder, TransportError, gossipsub, multiaddr::Protocol, swarm::SwarmEvent,
 };
+use libp2p_metrics::Registry;
 use peerway_core::protocol::DISCOVERY_TOPIC;
 use tokio::{
     net::TcpListener,
@@ -19,7 +20,9 @@ use crate::{
     acceptor::{self, Acceptor},
     access::{Rules, TokenFileError, control::Control},
     addresses::{self, Interface, Listening, Wanted},
+    admin,
     behaviour::Behaviour,
+    books::Books,
     config::{AccessRules, Config, Limits},
     event_loop::{self, EventLoop, Request, Status},
     http::{self, Facts, Page, PageError},
@@ -38,6 +41,7 @@ const LISTENING: Duration = Duration::from_secs(5);
 pub struct Relay {
     peer_id: PeerId,
     http: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
     page_hosts: Vec<SocketAddr>,
     listening: Vec<Multiaddr>,
     stun: Vec<SocketAddr>,
@@ -113,6 +117,7 @@ impl Relay {
 
         let sockets = bind_http(&addresses::http_sockets(&config, &interfaces))?;
         let http: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let admin = admin::bind(config.admin)?;
         let (acceptor, upgrades) = Acceptor::new(sockets);
         let access = Control::new(Rules::load(&config.access)?);
         let websockets = websocket::Upgrades::new(http.clone(), upgrades);
@@ -154,16 +159,23 @@ impl Relay {
             stun: addresses::stun::uris(&config, &stun, &interfaces),
         };
         let service = http::router(page, &facts, phase.clone());
-        let event_loop = EventLoop::new(swarm, access.clone(), &config.limits, stop.clone(), waiting);
+        let mut metrics = Registry::default();
+        let books = Books::new(&mut metrics);
+        let tally = books.stun();
+        let event_loop = EventLoop::new(swarm, access.clone(), books, &config.limits, stop.clone(), waiting);
+        let sources = admin::Sources::new(peer_id, &config.limits, requests.clone(), metrics);
+        let admin_addr = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let tasks = Tasks {
             event_loop: tokio::spawn(event_loop.run()),
             acceptor: tokio::spawn(acceptor.run(service, phase)),
-            stun: tokio::spawn(stun::run(answering, stop.subscribe())),
+            stun: tokio::spawn(stun::run(answering, tally, stop.subscribe())),
+            admin: tokio::spawn(admin::run(admin, sources, stop.subscribe())),
         };
         Ok(Self {
             peer_id,
             page_hosts: addresses::page_hosts(config.exposure, &http, &interfaces),
             http,
+            admin: admin_addr,
             listening: listening.into_iter().map(|one| one.bound).collect(),
             stun,
             addresses,
@@ -184,6 +196,12 @@ impl Relay {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http[0]
+    }
+
+    /// Where metrics are served, if they are, with the port that was really bound.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Where a browser finds the page, best first.
@@ -235,6 +253,7 @@ impl Relay {
             _ = &mut self.tasks.event_loop => {}
             _ = &mut self.tasks.acceptor => {}
             _ = &mut self.tasks.stun => {}
+            _ = &mut self.tasks.admin => {}
         }
     }
 
@@ -245,8 +264,9 @@ impl Relay {
             event_loop,
             acceptor,
             stun,
+            admin,
         } = &mut self.tasks;
-        for task in [acceptor, stun, event_loop] {
+        for task in [acceptor, stun, admin, event_loop] {
             // One that `failed` has seen must not be asked again. An error is a panic, reported where it happened.
             if !task.is_finished() {
                 let _ = task.await;
@@ -260,6 +280,7 @@ struct Tasks {
     event_loop: JoinHandle<()>,
     acceptor: JoinHandle<()>,
     stun: JoinHandle<()>,
+    admin: JoinHandle<()>,
 }
 
 impl Drop for Tasks {
@@ -267,6 +288,7 @@ impl Drop for Tasks {
         self.event_loop.abort();
         self.acceptor.abort();
         self.stun.abort();
+        self.admin.abort();
     }
 }
 
@@ -398,7 +420,13 @@ fn interfaces() -> Result<Vec<Interface>, StartError> {
         .collect())
 }
 
-fn listen_error(address: String, port: u16, kind: &'static str, flag: &'static str, source: io::Error) -> StartError {
+pub(crate) fn listen_error(
+    address: String,
+    port: u16,
+    kind: &'static str,
+    flag: &'static str,
+    source: io::Error,
+) -> StartError {
     if source.kind() == io::ErrorKind::AddrInUse {
         StartError::PortTaken { port, kind, flag }
     } else {

@@ -105,6 +105,11 @@ impl Rooms {
         }
     }
 
+    /// How many rooms are followed, those included that only linger.
+    pub(crate) fn followed(&self) -> usize {
+        self.followed.len()
+    }
+
     /// A peer subscribed to a topic.
     pub(crate) fn handle_subscribed(&mut self, peer: PeerId, topic: TopicHash, now: Now) {
         if !is_room(&topic) {

@@ -23,27 +23,39 @@ use self::{
     message::Request,
     quota::{Quota, Verdict},
 };
+use crate::ledger::{StunTally, labels::Stun as Outcome};
 
 /// What answers the datagrams of one socket.
 #[derive(Debug, Default)]
 pub(crate) struct Responder {
     quota: Quota,
+    tally: StunTally,
 }
 
 impl Responder {
+    /// One that counts in `tally`.
+    pub(crate) fn new(tally: StunTally) -> Self {
+        Self {
+            tally,
+            ..Self::default()
+        }
+    }
+
     /// The answer to a datagram, to be sent to where it came from; `None` if it is dropped. `now` is the time since the
     /// responder was made.
     pub(crate) fn handle_datagram(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) -> Option<Vec<u8>> {
-        // Nobody can be answered at port 0.
-        if from.port() == 0 {
-            return None;
-        }
-        // What is no request must not count as one, or nonsense in somebody's name would use up their quota.
-        let request = Request::parse(datagram).ok()?;
-        match self.quota.handle_request(from.ip(), now) {
-            Verdict::Within => Some(request.answer(from)),
-            Verdict::Exceeded => None,
-        }
+        // What is no request must not count as one, or nonsense in somebody's name would use up their quota. And nobody
+        // can be answered at port 0.
+        let request = Request::parse(datagram).ok().filter(|_| from.port() != 0);
+        let (outcome, answer) = match request {
+            None => (Outcome::Malformed, None),
+            Some(request) => match self.quota.handle_request(from.ip(), now) {
+                Verdict::Within => (Outcome::Answered, Some(request.answer(from))),
+                Verdict::Exceeded => (Outcome::Limited, None),
+            },
+        };
+        self.tally.add(outcome);
+        answer
     }
 }
 

@@ -104,6 +104,17 @@ async fn hung_up(peer: &mut Peer) {
     .await;
 }
 
+/// Waits until the ledger has counted something, among what it says has happened.
+async fn counts(relay: &TestRelay, pointer: &str) {
+    support::eventually("the ledger says so", async || {
+        let stats = support::admin(relay, "/stats").await;
+        let stats: serde_json::Value = serde_json::from_slice(&stats.body).unwrap();
+        let count = stats["totals"].pointer(pointer).unwrap().as_u64().unwrap();
+        (count > 0).then_some(())
+    })
+    .await;
+}
+
 async fn is_left_alone(peer: &mut Peer) {
     let closed = timeout(Duration::from_secs(2), hung_up(peer)).await;
     assert!(closed.is_err(), "the relay hung up");
@@ -143,6 +154,8 @@ async fn when_a_network_is_denied_nobody_in_it_gets_in() {
         reserve(&mut Peer::new(), &relay.address("tcp"), None).await,
         Outcome::HungUp
     );
+    counts(&relay, "/denials/connection/network_denied").await;
+    counts(&relay, "/connectionsRefused/tcp").await;
 }
 
 #[tokio::test]
@@ -189,6 +202,14 @@ async fn when_a_token_is_asked_for_whoever_presents_one_reserves_and_others_do_n
         );
         hung_up(&mut wrong).await;
         timeout(PATIENCE, hung_up(&mut without)).await.unwrap();
+    }
+    for what in [
+        "/denials/reservation/token_missing",
+        "/tokens/allowed",
+        "/tokens/denied",
+        "/accessWithdrawn",
+    ] {
+        counts(&relay, what).await;
     }
 }
 

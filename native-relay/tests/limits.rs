@@ -68,8 +68,21 @@ async fn stay(peer: &mut Peer) {
     }
 }
 
+/// Waits until the ledger says that a connection was denied, and why.
+async fn denied_by(relay: &TestRelay, reason: &str) {
+    support::eventually("the ledger says so", async || {
+        let stats = support::admin(relay, "/stats").await;
+        let stats: serde_json::Value = serde_json::from_slice(&stats.body).unwrap();
+        let denials = stats["totals"]["denials"]["connection"].as_object().unwrap().clone();
+        let others = denials.iter().filter(|(name, count)| *name != reason && **count != 0);
+        assert_eq!(others.count(), 0, "{denials:?}");
+        (denials[reason] != 0).then_some(())
+    })
+    .await;
+}
+
 /// As many as may are let in, the next is refused, and after one left another is let in.
-async fn hold(relay: &TestRelay, limit: usize) {
+async fn hold(relay: &TestRelay, limit: usize, reason: &str) {
     let address = relay.address("tcp");
     let mut inside = Vec::new();
     for number in 0..limit {
@@ -85,6 +98,7 @@ async fn hold(relay: &TestRelay, limit: usize) {
         knock_beside(&mut inside, &mut Peer::new(), &address).await,
         Answer::Refused
     );
+    denied_by(relay, reason).await;
     inside.pop();
     support::eventually("a place is free", async || {
         (relay.relay.status().await?.connected < limit).then_some(())
@@ -98,7 +112,7 @@ async fn hold(relay: &TestRelay, limit: usize) {
 
 #[tokio::test]
 async fn when_there_are_as_many_connections_as_may_be_the_next_is_refused() {
-    hold(&relay_with(|limits| limits.connections = n(3)).await, 3).await;
+    hold(&relay_with(|limits| limits.connections = n(3)).await, 3, "connections").await;
 }
 
 #[tokio::test]
@@ -107,7 +121,7 @@ async fn when_an_address_has_as_many_connections_as_it_may_the_next_is_refused()
         limits.connections_per_address = n(3);
         limits.shared_networks.clear();
     };
-    hold(&relay_with(limit).await, 3).await;
+    hold(&relay_with(limit).await, 3, "connections_per_address").await;
 }
 
 #[tokio::test]
@@ -121,6 +135,7 @@ async fn when_a_peer_has_as_many_connections_as_it_may_its_next_is_refused() {
         knock_beside(&mut first, &mut same, &relay.address("ws")).await,
         Answer::Refused
     );
+    denied_by(&relay, "connections_per_peer").await;
     assert_eq!(
         knock_beside(&mut first, &mut Peer::new(), &relay.address("ws")).await,
         Answer::LetIn
@@ -139,6 +154,7 @@ async fn when_as_many_connections_as_may_have_not_said_who_they_are_the_next_is_
     let another = TcpStream::connect(port).await.unwrap();
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(knock(&mut Peer::new(), &address).await, Answer::Refused);
+    denied_by(&relay, "pending_connections").await;
     drop((one, another));
 }
 

@@ -27,12 +27,14 @@ fn relay(data_dir: &Path, flags: &[&str]) -> Command {
 }
 
 /// Everything on ports that the system chooses.
-const ANYWHERE: [&str; 6] = [
+const ANYWHERE: [&str; 8] = [
     "--http",
     "127.0.0.1:0",
     "--listen",
     "/ip4/127.0.0.1/tcp/0",
     "--stun",
+    "127.0.0.1:0",
+    "--admin",
     "127.0.0.1:0",
 ];
 
@@ -80,6 +82,7 @@ fn when_a_flag_is_wrong_one_line_says_so_and_the_exit_code_is_2() {
         (&["--http", "localhost:8080"], "'localhost:8080'"),
         (&["--http", "127.0.0.1:99999"], "'127.0.0.1:99999'"),
         (&["--listen", "nonsense"], "'nonsense'"),
+        (&["--admin", "9090"], "'--admin <ADDR:PORT>'"),
         (&["--listen", "/ip4/127.0.0.1/udp/1"], "/udp/PORT/quic-v1"),
         (&["--listen", "/dns/example.org/tcp/1"], "/ip4|ip6/"),
         (&["--listen", "/ip4/127.0.0.1/tcp/1/ws"], "use --http"),
@@ -127,6 +130,7 @@ fn when_a_port_is_taken_one_line_names_it_and_the_flag_and_the_exit_code_is_1() 
     );
     for (port, kind, flag, value) in [
         (tcp.0, "TCP", "--http", format!("127.0.0.1:{}", tcp.0)),
+        (tcp.0, "TCP", "--admin", format!("127.0.0.1:{}", tcp.0)),
         (tcp.0, "TCP", "--listen", format!("/ip4/127.0.0.1/tcp/{}", tcp.0)),
         (
             udp.0,
@@ -142,7 +146,7 @@ fn when_a_port_is_taken_one_line_names_it_and_the_flag_and_the_exit_code_is_1() 
         ),
     ] {
         let mut flags = vec![flag, value.as_str()];
-        if flag == "--listen" {
+        if flag != "--http" {
             flags.extend(["--http", "127.0.0.1:0"]);
         }
         let output = relay(dir.path(), &flags).output().unwrap();
@@ -250,6 +254,7 @@ fn when_asked_for_help_every_flag_is_explained() {
         "--external-address",
         "--http",
         "--stun",
+        "--admin",
         "--data-dir",
         "--page",
         "--lan",

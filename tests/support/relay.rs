@@ -47,7 +47,7 @@ impl RelayConfig {
             arguments: listeners
                 .iter()
                 .flat_map(|listener| ["--listen", listener])
-                .chain(["--stun", "127.0.0.1:0"])
+                .chain(["--stun", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
                 .map(str::to_owned)
                 .collect(),
         }

@@ -79,7 +79,7 @@ fn shown(default: Expr) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Bytes, Exposure, LogFormat, Stun, file},
+        super::{Admin, Bytes, Exposure, LogFormat, Stun, file},
         *,
     };
 
@@ -88,6 +88,7 @@ mod tests {
         let mut config = Config::ephemeral("some \"where\"".into());
         config.exposure = Exposure::Public;
         config.stun = Stun::Off;
+        config.admin = Admin::Off;
         config.log_format = LogFormat::Json;
         config.external_address = vec!["/dns4/relay.example/tcp/443/tls/ws".parse().unwrap()];
         config.access.allow_peers = vec![libp2p::PeerId::random()];

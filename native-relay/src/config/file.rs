@@ -68,6 +68,7 @@ mod tests {
                 "stun = \"on\"",
                 "1: stun: invalid value: string \"on\", expected \"auto\", \"off\" or a list",
             ),
+            ("admin = \"9090\"", "1: admin: \"9090\": invalid socket address"),
             ("stun = [\n  \"off\",\n]", "2: stun: invalid socket address"),
             (
                 "listen = [\"/ip4/127.0.0.1/tcp/1/ws\"]",

@@ -8,7 +8,7 @@ use clap::{Parser, builder::FalseyValueParser};
 use confique::Layer as _;
 use libp2p::Multiaddr;
 
-use super::{ConfigError, Exposure, Layer, LogFormat, Stun, announceable};
+use super::{Admin, ConfigError, Exposure, Layer, LogFormat, Stun, announceable};
 use crate::listeners::Endpoint;
 
 /// What the command line asks for.
@@ -56,6 +56,9 @@ pub(super) struct Flags {
     /// Where STUN is answered, or `off`. Repeatable [default: port 3478 of loopback, or as --lan and --public say]
     #[arg(long, value_name = "ADDR:PORT", env = "PEERWAY_RELAY_STUN", value_delimiter = ',')]
     stun: Vec<StunFlag>,
+    /// Where metrics are served, or `off` [default: port 9090 of 127.0.0.1, if it is free]
+    #[arg(long, value_name = "ADDR:PORT", env = "PEERWAY_RELAY_ADMIN")]
+    admin: Option<Admin>,
     /// Where identity and certificate are kept [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "PEERWAY_RELAY_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -119,6 +122,7 @@ impl Flags {
             http: self.http,
             listen: some(self.listen),
             stun: stun(&self.stun)?,
+            admin: self.admin,
             external_address: some(self.external_address),
             data_dir: self.data_dir,
             page: self.page,

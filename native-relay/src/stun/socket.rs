@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::Responder;
-use crate::{Phase, event_loop::stopping};
+use crate::{Phase, event_loop::stopping, ledger::StunTally};
 
 /// What one read can bring: the system may join datagrams of one source, up to the size that a datagram can have.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -51,9 +51,9 @@ impl Socket {
         self.io.local_addr()
     }
 
-    async fn serve(self) {
+    async fn serve(self, tally: StunTally) {
         let started = Instant::now();
-        let mut responder = Responder::default();
+        let mut responder = Responder::new(tally);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let meta = match self.receive(&mut buffer).await {
@@ -99,9 +99,10 @@ impl Socket {
     }
 }
 
-/// Answers on all of them until `stop` says so or its sender is gone.
-pub(crate) async fn run(sockets: Vec<Socket>, mut stop: watch::Receiver<Phase>) {
-    let mut serving: JoinSet<()> = sockets.into_iter().map(Socket::serve).collect();
+/// Answers on all of them, and counts, until `stop` says so or its sender is gone.
+pub(crate) async fn run(sockets: Vec<Socket>, tally: StunTally, mut stop: watch::Receiver<Phase>) {
+    let serve = |socket: Socket| socket.serve(tally.clone());
+    let mut serving: JoinSet<()> = sockets.into_iter().map(serve).collect();
     tokio::select! {
         () = stopping(&mut stop) => serving.shutdown().await,
         // It serves for ever: this is a panic, reported where it happened.

@@ -314,6 +314,18 @@ pub(crate) async fn get(server: SocketAddr, path: &str, headers: &str) -> Answer
     .await
 }
 
+/// Asks at the address for those who run the relay.
+pub(crate) async fn admin(relay: &TestRelay, path: &str) -> Answer {
+    let server = relay.relay.admin_addr().expect("metrics are served");
+    admin_as("127.0.0.1", server, path).await
+}
+
+/// The same, calling it `host`.
+pub(crate) async fn admin_as(host: &str, server: SocketAddr, path: &str) -> Answer {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    request(server, &head).await
+}
+
 /// Sends bytes and reads the answer to the end of the connection.
 pub(crate) async fn request(server: SocketAddr, head: &str) -> Answer {
     let bytes = exchange(server, head.as_bytes()).await;
