@@ -92,7 +92,10 @@ const KEYS: Format<Keypair> = Format {
 
 const CERTIFICATE: Format<Certificate> = Format {
     expected: "a WebRTC certificate with its key in PEM",
-    make: || Certificate::generate(&mut rand::rng()).expect("generating with default parameters does not fail"),
+    make: || {
+        Certificate::generate(&mut rand_for_certificates::rng())
+            .expect("generating with default parameters does not fail")
+    },
     encode: |certificate| Some(certificate.serialize_pem().into_bytes()),
     decode: |bytes| Certificate::from_pem(std::str::from_utf8(bytes).ok()?).ok(),
 };

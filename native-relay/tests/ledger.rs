@@ -23,7 +23,7 @@ use std::{
 use clients::raw::Raw;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, Stream};
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IteratorRandom};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use serde_json::Value;
 use support::{TestRelay, eventually};
 use tokio::time::timeout;
@@ -327,7 +327,9 @@ impl World {
             let slots = || self.clients.values().filter_map(|client| client.slot);
             let standing = slots().filter(|slot| slot.stands(now)).count();
             let are_sure = slots().all(|slot| slot.stands(now) == slot.may_stand(now));
-            (are_sure && number(&stats["reservations"]) == standing as u64).then_some(stats)
+            let asked = self.relay.relay.status().await?.reservations;
+            let told = number(&stats["reservations"]);
+            (are_sure && (told, asked) == (standing as u64, standing)).then_some(stats)
         })
         .await;
         let status = self.relay.relay.status().await.unwrap();
@@ -386,6 +388,22 @@ impl World {
             );
         }
         self.compare_metrics(&stats, at).await;
+        self.compare_peers(at).await;
+    }
+
+    /// `/peers` knows of each what it has.
+    async fn compare_peers(&self, at: &str) {
+        let shown: Value = serde_json::from_slice(&support::admin(&self.relay, "/peers").await.body).unwrap();
+        assert_eq!(number(&shown["total"]), self.clients.len() as u64, "{at}");
+        for (id, client) in &self.clients {
+            let peers = shown["peers"].as_array().unwrap();
+            let is_it = |peer: &&Value| peer["peerId"] == client.raw.node.id.to_string();
+            let peer = peers.iter().find(is_it).unwrap_or_else(|| panic!("{at}: {shown}"));
+            assert_eq!(peer["connections"].as_array().unwrap().len(), 1, "{at}");
+            let of = |is: &dyn Fn(&Circuit) -> bool| self.circuits.iter().filter(|one| is(one)).count();
+            assert_eq!(peer["circuitsOpened"], of(&|one| one.source == *id), "{at}");
+            assert_eq!(peer["circuitsAccepted"], of(&|one| one.destination == *id), "{at}");
+        }
     }
 
     /// The metrics say the same as `/stats`, which was asked a moment ago and of which nothing but time has changed.

@@ -101,7 +101,7 @@ fn transport(keys: &Keypair) -> (Boxed<(PeerId, StreamMuxerBox)>, relay::client:
         .boxed();
     let quic = quic::tokio::Transport::new(quic::Config::new(keys));
     let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
-    let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand::rng()).unwrap();
+    let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand_for_certificates::rng()).unwrap();
     let webrtc = libp2p_webrtc::tokio::Transport::new(keys.clone(), certificate);
     let webrtc = webrtc
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
