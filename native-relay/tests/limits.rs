@@ -1,4 +1,5 @@
-//! Each limit on connections, frames and queues in a running relay: the last that fits is let in, the next is not.
+//! Each limit on connections, memory, frames, queues, announcements and rooms in a running relay: the last that fits is let
+//! in, the next is not.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@ use support::{PATIENCE, Peer, PeerBehaviourEvent, TestRelay, until_closed, webso
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
+const OTHER_ROOM: &str = "peerway/room/1/fedcba9876543210fedcba9876543210";
 /// How long the relay gets to close what it should keep.
 const A_WHILE: Duration = Duration::from_secs(1);
 
@@ -199,4 +201,108 @@ async fn when_more_messages_wait_for_a_slow_peer_than_may_it_misses_some() {
             heard.len()
         );
     }
+}
+
+/// While these run.
+async fn beside<T>(peers: &mut [Peer], what: impl Future<Output = T>) -> T {
+    let all = select_all(peers.iter_mut().map(|peer| Box::pin(stay(peer))));
+    tokio::select! {
+        done = what => done,
+        _ = all => unreachable!("they only stay"),
+    }
+}
+
+/// Waits until the relay follows exactly these rooms, and a while longer.
+async fn follows(relay: &TestRelay, rooms: &[&str]) {
+    let followed = async || {
+        let mesh = relay.relay.status().await.unwrap().mesh;
+        mesh.into_keys()
+            .filter(|topic| topic != DISCOVERY_TOPIC)
+            .collect::<Vec<_>>()
+    };
+    support::eventually("the rooms are followed", async || {
+        (followed().await == rooms).then_some(())
+    })
+    .await;
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(followed().await, rooms);
+}
+
+async fn members(relay: &TestRelay, room: &str) -> Vec<Peer> {
+    let address = relay.address("tcp");
+    let (mut one, mut other) = (Peer::new(), Peer::new());
+    let topics = [room];
+    tokio::join!(one.join(&address, &topics), other.join(&address, &topics));
+    vec![one, other]
+}
+
+#[tokio::test]
+async fn when_as_many_rooms_are_followed_as_may_be_the_next_waits_for_its_place() {
+    let relay = relay_with(|limits| limits.rooms = n(1)).await;
+    let mut peers = members(&relay, ROOM).await;
+    beside(&mut peers, follows(&relay, &[ROOM])).await;
+    let newcomers = beside(&mut peers, members(&relay, OTHER_ROOM)).await;
+    peers.extend(newcomers);
+    beside(&mut peers, follows(&relay, &[ROOM])).await;
+    // The first room is empty, and makes way.
+    peers.drain(..2);
+    let newcomers = beside(&mut peers, members(&relay, OTHER_ROOM)).await;
+    peers.extend(newcomers);
+    beside(&mut peers, follows(&relay, &[OTHER_ROOM])).await;
+}
+
+#[tokio::test]
+async fn when_a_peer_is_in_as_many_rooms_as_count_its_next_one_does_not() {
+    let relay = relay_with(|limits| limits.rooms_per_peer = n(1)).await;
+    let mut peers = members(&relay, ROOM).await;
+    beside(&mut peers, follows(&relay, &[ROOM])).await;
+    for peer in &mut peers {
+        let gossip = &mut peer.swarm.behaviour_mut().gossip;
+        gossip.subscribe(&gossipsub::IdentTopic::new(OTHER_ROOM)).unwrap();
+    }
+    beside(&mut peers, follows(&relay, &[ROOM])).await;
+    let newcomers = beside(&mut peers, members(&relay, OTHER_ROOM)).await;
+    peers.extend(newcomers);
+    beside(&mut peers, follows(&relay, &[ROOM, OTHER_ROOM])).await;
+}
+
+#[tokio::test]
+async fn when_a_peer_has_announced_itself_as_often_as_it_may_the_next_is_not_passed_on() {
+    const BURST: usize = 3;
+    let relay = relay_with(|limits| {
+        limits.announcements_per_minute = n(1);
+        limits.announcement_burst = n(3);
+    })
+    .await;
+    let address = relay.address("tcp");
+    let (mut loud, mut other) = (Peer::new(), Peer::new());
+    tokio::join!(
+        loud.join(&address, &[DISCOVERY_TOPIC]),
+        other.join(&address, &[DISCOVERY_TOPIC])
+    );
+    tokio::join!(loud.listen_for(A_WHILE), other.listen_for(A_WHILE));
+    for _ in 0..BURST + 3 {
+        let announcement = loud.announcement();
+        loud.publish(DISCOVERY_TOPIC, announcement).unwrap();
+    }
+    let (_, heard) = tokio::join!(loud.listen_for(A_WHILE * 2), other.listen_for(A_WHILE * 2));
+    assert_eq!(heard.len(), BURST);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn when_more_memory_is_in_use_than_may_be_connections_are_refused() {
+    let machine = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = machine.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
+    let total: usize = total.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    // Written to, so that it is there and not only promised.
+    let ballast = vec![1_u8; total * 1_024 / 100];
+    for (share, answer) in [("1%", Answer::Refused), ("100%", Answer::LetIn)] {
+        let relay = relay_with(|limits| limits.memory = share.parse().unwrap()).await;
+        assert_eq!(knock(&mut Peer::new(), &relay.address("tcp")).await, answer, "{share}");
+        if answer == Answer::Refused {
+            denied_by(&relay, "memory").await;
+        }
+    }
+    assert!(ballast.iter().all(|byte| *byte == 1));
 }
