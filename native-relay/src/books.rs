@@ -144,3 +144,90 @@ fn without_what_it_says(info: &identify::Info) -> identify::Info {
         signed_peer_record: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{
+        core::ConnectedPoint,
+        identity::Keypair,
+        swarm::{ConnectionId, StreamProtocol},
+    };
+    use prometheus_client::encoding::text;
+
+    use super::*;
+
+    /// What libp2p's metrics show after these events.
+    fn shown(events: Vec<SwarmEvent<BehaviourEvent>>) -> String {
+        let mut registry = Registry::default();
+        let mut books = Books::new(&mut registry);
+        for event in &events {
+            books.write(event, Now::default());
+        }
+        let mut encoded = String::new();
+        text::encode_registry(&mut encoded, &registry).unwrap();
+        encoded
+    }
+
+    fn strange(number: usize) -> Multiaddr {
+        format!("/ip4/203.0.113.7/tcp/1{}", "/ws/tls".repeat(number))
+            .parse()
+            .unwrap()
+    }
+
+    fn connected(peer_id: PeerId) -> SwarmEvent<BehaviourEvent> {
+        SwarmEvent::ConnectionEstablished {
+            peer_id,
+            connection_id: ConnectionId::new_unchecked(1),
+            endpoint: ConnectedPoint::Listener {
+                local_addr: "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+                send_back_addr: "/ip4/127.0.0.1/tcp/2".parse().unwrap(),
+            },
+            num_established: 1.try_into().unwrap(),
+            concurrent_dial_errors: None,
+            established_in: std::time::Duration::ZERO,
+        }
+    }
+
+    fn identified(keys: &Keypair) -> SwarmEvent<BehaviourEvent> {
+        let info = identify::Info {
+            public_key: keys.public(),
+            protocol_version: "strange/1".to_owned(),
+            agent_version: "strange/2".to_owned(),
+            listen_addrs: (0..10).map(strange).collect(),
+            protocols: vec![identify::PROTOCOL_NAME, StreamProtocol::new("/strange/3")],
+            observed_addr: strange(3),
+            signed_peer_record: None,
+        };
+        let event = identify::Event::Received {
+            connection_id: ConnectionId::new_unchecked(1),
+            peer_id: keys.public().to_peer_id(),
+            info,
+        };
+        SwarmEvent::Behaviour(BehaviourEvent::Identify(event))
+    }
+
+    #[test]
+    fn when_a_peer_says_where_it_sees_us_or_what_it_is_no_label_is_made_of_it() {
+        let keys = Keypair::generate_ed25519();
+        let mut events = vec![connected(keys.public().to_peer_id()), identified(&keys)];
+        let candidate = |number| SwarmEvent::NewExternalAddrCandidate {
+            address: strange(number),
+        };
+        events.extend((0..20).map(candidate));
+        let shown = shown(events);
+        assert!(shown.contains("libp2p_identify_received_total 1"), "{shown}");
+        assert!(
+            shown.contains("remote_protocols{protocol=\"/ipfs/id/1.0.0\"} 1"),
+            "{shown}"
+        );
+        for part in ["/ws", "strange", "=\"unrecognized\"", "external_addr_candidates_total"] {
+            assert!(!shown.contains(part), "{part} is in {shown}");
+        }
+    }
+
+    #[test]
+    fn when_a_peer_is_gone_before_it_is_identified_nothing_is_kept_of_it() {
+        let shown = shown(vec![identified(&Keypair::generate_ed25519())]);
+        assert!(!shown.contains("remote_protocols{"), "{shown}");
+    }
+}

@@ -23,8 +23,13 @@ use native_relay::{Admin, Config, Limits, Relay};
 use peerway_core::protocol::DISCOVERY_TOPIC;
 use promql::{metric_names, selectors};
 use serde_json::Value;
-use support::{Peer, PeerBehaviourEvent, TestRelay, admin, admin_as, eventually, get};
-use tokio::net::{TcpStream, UdpSocket};
+use support::{
+    PATIENCE, Peer, PeerBehaviourEvent, TestRelay, admin, admin_as, eventually, exchange, get, until_closed,
+};
+use tokio::{
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
 use yaml_rust2::{Yaml, YamlLoader};
 
 const TRANSPORTS: [(&str, &str); 4] = [
@@ -139,6 +144,27 @@ async fn when_a_request_comes_by_another_name_it_is_refused_unless_the_address_i
     let port = everywhere.relay.admin_addr().unwrap().port();
     let answer = admin_as("relay.example", ([127, 0, 0, 1], port).into(), "/stats").await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn when_too_many_look_at_once_the_next_is_closed_until_there_is_a_place() {
+    const AS_MANY_AS_MAY: usize = 32;
+    let relay = TestRelay::start().await;
+    let address = relay.relay.admin_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..AS_MANY_AS_MAY {
+        waiting.push(TcpStream::connect(address).await.unwrap());
+    }
+    let next = TcpStream::connect(address).await.unwrap();
+    timeout(PATIENCE, until_closed(next)).await.unwrap();
+    waiting.pop();
+    let head = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    eventually("there is a place", async || {
+        let answer = exchange(address, head.as_bytes()).await;
+        answer.starts_with(b"HTTP/1.1 200").then_some(())
+    })
+    .await;
+    drop(waiting);
 }
 
 #[tokio::test]
