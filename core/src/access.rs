@@ -9,15 +9,53 @@
 //! has no room for one, the URL of a WebSocket is not an address and stands in the logs of proxies, and the messages that
 //! ask for reservations and circuits are other people's.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+/// The longest token, in characters: what our own relay takes, and what fits a request.
+pub const MAX_TOKEN_LENGTH: usize = 256;
 
 /// The largest request that is read, in bytes.
 pub const MAX_TOKEN_REQUEST_SIZE: usize = 1024;
 
 /// The largest answer that is read, in bytes.
 pub const MAX_TOKEN_ANSWER_SIZE: usize = 1024;
+
+/// A token: letters, digits, `-` and `_`, up to [`MAX_TOKEN_LENGTH`] of them. A secret: nothing prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(String);
+
+/// A text is no token. Never says what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token is 1 to {MAX_TOKEN_LENGTH} letters, digits, \"-\" and \"_\"")]
+pub struct AccessTokenError;
+
+impl FromStr for AccessToken {
+    type Err = AccessTokenError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if text.is_empty() || text.len() > MAX_TOKEN_LENGTH || !text.bytes().all(is_fine) {
+            return Err(AccessTokenError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl AccessToken {
+    /// What is sent to the relay.
+    #[must_use]
+    pub fn request(&self) -> TokenRequest {
+        TokenRequest { token: self.0.clone() }
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").finish_non_exhaustive()
+    }
+}
 
 /// "This is my token." On the wire: `{"token":"…"}`; whatever else is in it is ignored.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +106,21 @@ mod tests {
     }
 
     #[wasm_bindgen_test(unsupported = test)]
-    fn when_a_request_is_logged_its_token_is_not() {
-        let request = TokenRequest {
-            token: "secret".to_owned(),
-        };
-        assert!(!format!("{request:?}").contains("secret"));
+    fn when_a_token_is_logged_it_is_not_shown() {
+        let token: AccessToken = "secret".parse().unwrap();
+        let shown = format!("{token:?} {:?}", token.request());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_token_is_of_letters_digits_hyphens_and_underscores_and_its_request_is_read() {
+        let longest = "a".repeat(MAX_TOKEN_LENGTH);
+        for text in ["x", "aZ0-_", &longest] {
+            let token: AccessToken = text.parse().unwrap();
+            assert!(serde_json::to_vec(&token.request()).unwrap().len() <= MAX_TOKEN_REQUEST_SIZE);
+        }
+        for text in ["", "a b", "a\n", "ä", "\"", &format!("{longest}a")] {
+            assert_eq!(text.parse::<AccessToken>(), Err(AccessTokenError), "{text}");
+        }
     }
 }

@@ -174,6 +174,9 @@ impl Engine {
                 ReservationAction::Listen { relay, address } => {
                     self.actions.push_back(Action::Listen { relay, address });
                 }
+                ReservationAction::Present { peer, token, .. } => {
+                    self.actions.push_back(Action::Present { relay: peer, token });
+                }
                 ReservationAction::StopListening { relay } => self.actions.push_back(Action::StopListening { relay }),
                 ReservationAction::Close { connection } => self.actions.push_back(Action::Close { connection }),
                 ReservationAction::Report(event) => self.report(event.into()),

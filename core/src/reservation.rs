@@ -6,6 +6,7 @@
 //!
 //! - A reservation is asked for only over an established connection, and only when it is the only one to that relay and
 //!   no earlier listener is open: libp2p would use the oldest connection, and a dial racing a listen closes the listener.
+//! - A relay for which there is a token is shown it first: it would refuse what is asked of it before.
 //! - Of two connections to a relay the newest is kept: it is the one that the relay's own gossip gate keeps.
 //! - The first [`ReservationConfig::quick_for`] after a relay was lost the rounds are short and begin with the address
 //!   that worked last, so that a relay that restarts has us back within seconds.
@@ -15,6 +16,7 @@ pub use config::{
     ReservationConfig, WAKE_TIMEOUT,
 };
 pub use event::RelayEvent;
+pub use failure::{AddRelayError, RelayFailure};
 pub use spec::{RelaySpec, RelaySpecError};
 
 use std::{
@@ -27,13 +29,18 @@ use rand::rngs::SmallRng;
 
 mod config;
 mod event;
+mod failure;
 mod relay;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use self::relay::Relay;
-use crate::{dial::route::without_peer, now::Now};
+use crate::{
+    access::{AccessToken, TokenAnswer},
+    dial::route::without_peer,
+    now::Now,
+};
 
 /// Relays at a time, merged ones counted. When full, a further one is refused.
 pub const MAX_RELAYS: usize = 8;
@@ -51,48 +58,6 @@ pub struct HeldRelay {
     pub peer: PeerId,
     /// The transport address of the live connection, without a final `/p2p`.
     pub address: Multiaddr,
-}
-
-/// Why we hold no slot on a relay, in terms a user can act on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RelayFailure {
-    /// Nothing answered at any of its addresses in time.
-    #[error("the relay did not answer in time")]
-    TimedOut,
-    /// It could not be connected to; the text comes from the transport.
-    #[error("the relay cannot be reached: {0}")]
-    Unreachable(String),
-    /// The browser did not even try: it refuses what the kind of address asks of it. Another kind of address may do, or
-    /// another browser; the text comes from the transport.
-    #[error("the relay cannot be reached from this browser: {0}")]
-    RefusedByBrowser(String),
-    /// Another peer answered at the address.
-    #[error("another peer than the expected relay answers at this address")]
-    WrongPeer,
-    /// The connection was there and ended.
-    #[error("the connection to the relay ended")]
-    Disconnected,
-    /// It answered, and refused a reservation.
-    #[error("the relay refused a reservation: {0}")]
-    Refused(String),
-    /// It does not offer reservations (no circuit relay v2 hop protocol).
-    #[error("this peer is not a relay")]
-    NotARelay,
-    /// Gossip does not flow over the connection although it stands.
-    #[error("the relay does not take part in discovery")]
-    NoGossip,
-}
-
-/// Why a relay was not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddRelayError {
-    /// It has no address to dial. Ask for one.
-    #[error("the relay has no address")]
-    NoAddress,
-    /// There are [`MAX_RELAYS`] already. Do with those.
-    #[error("there are as many relays already as a node keeps")]
-    TooMany,
 }
 
 /// What the event loop is to do.
@@ -115,6 +80,15 @@ pub enum ReservationAction {
         relay: RelayKey,
         /// `<address>/p2p/<relay>/p2p-circuit`.
         address: Multiaddr,
+    },
+    /// Show this relay the token, over any connection to it, and tell [`Reservations::handle_token_answer`].
+    Present {
+        /// Which relay.
+        relay: RelayKey,
+        /// Its peer id.
+        peer: PeerId,
+        /// What it shall see, and nobody else.
+        token: AccessToken,
     },
     /// Remove the relay's listener. Never told while its reservation is in flight.
     StopListening {
@@ -202,6 +176,24 @@ impl Reservations {
         }));
         self.advance(now.mono);
         Ok(key)
+    }
+
+    /// Show this relay a token, on every connection, before anything is asked of it. It may be told at any time; a relay
+    /// that has already answered is shown it on the next connection.
+    pub fn handle_token(&mut self, relay: RelayKey, token: AccessToken, now: Now) {
+        let key = self.resolve(relay);
+        if let Some(relay) = self.relays.get_mut(&key) {
+            relay.token = Some(token);
+        }
+        self.advance(now.mono);
+    }
+
+    /// What a relay makes of the token that it was shown; `None` if it does not ask for tokens, or did not answer.
+    pub fn handle_token_answer(&mut self, peer: PeerId, answer: Option<TokenAnswer>, now: Now) {
+        if let Some((_, relay)) = self.find(peer) {
+            relay.on_token_answer(answer, now.mono);
+        }
+        self.advance(now.mono);
     }
 
     /// A connection that was dialled for this relay stands. `address` is the one it was dialled at. A key without
@@ -393,6 +385,7 @@ impl Reservations {
             && let Some(into) = self.relays.get_mut(&kept)
         {
             into.add_addresses(gone.addrs);
+            into.token = into.token.take().or(gone.token);
             for target in self.merged.values_mut().filter(|target| **target == key) {
                 *target = kept;
             }
@@ -433,6 +426,13 @@ impl Reservations {
                     .push_back(ReservationAction::Listen { relay: key, address });
             }
 
+            relay::Step::Present { peer, token } => {
+                self.actions.push_back(ReservationAction::Present {
+                    relay: key,
+                    peer,
+                    token,
+                });
+            }
             relay::Step::Close { connection } => self.actions.push_back(ReservationAction::Close { connection }),
             relay::Step::Lost { reason, retry_in } => {
                 self.report(key, |relay| RelayEvent::Lost {

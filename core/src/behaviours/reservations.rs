@@ -24,6 +24,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 
 use super::alarm::{Alarm, Passage};
 use crate::{
+    access::{AccessToken, TokenAnswer},
     node::failure,
     reservation::{
         self, AddRelayError, HeldRelay, RelayEvent, RelayFailure, RelayKey, RelaySpec, ReservationAction,
@@ -37,6 +38,14 @@ use crate::{
 pub enum ReservationsEvent {
     /// How we stand with a relay.
     Relay(RelayEvent),
+    /// Show this relay the token, with [`access_tokens`](super::access_tokens) for instance, and say what it answered:
+    /// [`Reservations::handle_token_answer`]. Nothing is asked of the relay before.
+    TokenWanted {
+        /// Which.
+        relay: PeerId,
+        /// What was given to [`Reservations::set_token`].
+        token: AccessToken,
+    },
     /// Of the relay client inside: circuits that came and went, every renewal.
     Client(client::Event),
 }
@@ -86,6 +95,19 @@ impl Reservations {
     pub fn add_relay(&mut self, relay: RelaySpec) -> Result<RelayKey, AddRelayError> {
         let now = self.alarm.now();
         self.machine.handle_relay_added(relay, now)
+    }
+
+    /// Show this relay a token from its next connection on, before anything is asked of it
+    /// ([`ReservationsEvent::TokenWanted`]).
+    pub fn set_token(&mut self, relay: RelayKey, token: AccessToken) {
+        let now = self.alarm.now();
+        self.machine.handle_token(relay, token, now);
+    }
+
+    /// What a relay makes of its token; `None` if it does not ask for tokens, or did not answer.
+    pub fn handle_token_answer(&mut self, relay: PeerId, answer: Option<TokenAnswer>) {
+        let now = self.alarm.now();
+        self.machine.handle_token_answer(relay, answer, now);
     }
 
     /// Keep none on this relay any more: its slot is given back and its connection closed.
@@ -142,6 +164,10 @@ impl Reservations {
                 let opts = ListenOpts::new(address);
                 self.listeners.insert(opts.listener_id(), relay);
                 self.actions.push_back(ToSwarm::ListenOn { opts });
+            }
+            ReservationAction::Present { peer, token, .. } => {
+                let event = ReservationsEvent::TokenWanted { relay: peer, token };
+                self.actions.push_back(ToSwarm::GenerateEvent(event));
             }
             ReservationAction::StopListening { relay } => {
                 let of_relay = self.listeners.iter().filter(|(_, key)| **key == relay);

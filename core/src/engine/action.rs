@@ -2,7 +2,9 @@
 
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
-use crate::{chat::RoomName, dial::AttemptId, discovery::Publication, node::Event, reservation::RelayKey};
+use crate::{
+    access::AccessToken, chat::RoomName, dial::AttemptId, discovery::Publication, node::Event, reservation::RelayKey,
+};
 
 /// On whose behalf a dial is made; comes back with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,13 @@ pub enum Action {
         relay: RelayKey,
         /// Where.
         address: Multiaddr,
+    },
+    /// Show this relay a token. What becomes of it is told by `handle_token_answer`.
+    Present {
+        /// Which relay.
+        relay: PeerId,
+        /// What it shall see, and nobody else.
+        token: AccessToken,
     },
     /// Stop listening through this relay.
     StopListening {

@@ -4,6 +4,7 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 use super::{Action, Engine};
 use crate::{
+    access::AccessToken,
     chat::{JoinError, RoomName, SayError},
     node::{Nudge, Reach},
     now::Now,
@@ -19,6 +20,21 @@ impl Engine {
     /// Keep a reservation on this relay too.
     pub fn add_relay(&mut self, relay: RelaySpec, now: Now) -> Result<RelayKey, AddRelayError> {
         let added = self.reservations.handle_relay_added(relay, now);
+        self.settle(now);
+        added
+    }
+
+    /// Keep a reservation on this relay too, and show it this token before anything is asked of it.
+    pub fn add_relay_with_token(
+        &mut self,
+        relay: RelaySpec,
+        token: AccessToken,
+        now: Now,
+    ) -> Result<RelayKey, AddRelayError> {
+        let added = self.reservations.handle_relay_added(relay, now);
+        if let Ok(key) = added {
+            self.reservations.handle_token(key, token, now);
+        }
         self.settle(now);
         added
     }

@@ -6,6 +6,7 @@ use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
 use super::{Action, DialKey, Engine};
 use crate::{
+    access::TokenAnswer,
     dial::{AttemptId, DialFailure, Disconnection, Role, Route, plan::Rungs},
     node::Event,
     now::Now,
@@ -116,6 +117,12 @@ impl Engine {
                 }
             }
         }
+        self.settle(now);
+    }
+
+    /// What a relay makes of our token; `None` if it does not ask for tokens, or did not answer.
+    pub fn handle_token_answer(&mut self, relay: PeerId, answer: Option<TokenAnswer>, now: Now) {
+        self.reservations.handle_token_answer(relay, answer, now);
         self.settle(now);
     }
 

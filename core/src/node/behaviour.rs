@@ -9,7 +9,7 @@ use libp2p::{
 };
 
 use crate::{
-    behaviours::{self, GossipError, GossipFilter, GossipGate, OlderConnections, Snapshots, Streams},
+    behaviours::{self, AccessTokens, GossipError, GossipFilter, GossipGate, OlderConnections, Snapshots, Streams},
     config::Config,
     protocol,
 };
@@ -26,6 +26,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) snapshots: Snapshots,
+    pub(super) tokens: AccessTokens,
     pub(super) streams: Streams,
     /// Last: see [`GossipGate`].
     pub(super) gossip: GossipGate<GossipFilter>,
@@ -54,6 +55,7 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
             snapshots: behaviours::snapshots(ProtocolSupport::Outbound),
+            tokens: behaviours::access_tokens(ProtocolSupport::Outbound),
             streams: Streams::new(),
             gossip: GossipGate::new(behaviours::gossip(key)?, OlderConnections::Keep),
         })

@@ -2,7 +2,7 @@
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::{chat::RoomName, reservation::RelaySpec};
+use crate::{access::AccessToken, chat::RoomName, reservation::RelaySpec};
 
 /// How a peer may be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,14 @@ pub enum Nudge {
 pub enum Command {
     /// Keep a reservation on this relay too. A relay already known (by its peer id) gains the addresses.
     AddRelay(RelaySpec),
+    /// The same, and show it this token before anything is asked of it: it lets only those in who have one. No other relay
+    /// sees it.
+    AddRelayWithToken {
+        /// Which.
+        relay: RelaySpec,
+        /// What the relay's keeper gave.
+        token: AccessToken,
+    },
     /// Dial this peer whatever the dial plan says of it, and keep it in the peer book.
     Connect {
         /// Who.

@@ -157,6 +157,9 @@ impl EventLoop {
                     self.engine.handle_publish_failed(&key, now);
                 }
             },
+            Action::Present { relay, token } => {
+                self.swarm.behaviour_mut().tokens.send_request(&relay, token.request());
+            }
             Action::RequestSnapshot { relay } => {
                 let snapshots = &mut self.swarm.behaviour_mut().snapshots;
                 snapshots.send_request(&relay, SnapshotRequest::default());
@@ -249,6 +252,11 @@ impl EventLoop {
         match command {
             Command::AddRelay(relay) => {
                 if let Err(error) = self.engine.add_relay(relay, now) {
+                    tracing::warn!(%error, "cannot use the relay");
+                }
+            }
+            Command::AddRelayWithToken { relay, token } => {
+                if let Err(error) = self.engine.add_relay_with_token(relay, token, now) {
                     tracing::warn!(%error, "cannot use the relay");
                 }
             }

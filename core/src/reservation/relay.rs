@@ -2,9 +2,13 @@
 //!
 //! Knows nothing of other relays.
 
+mod access;
 mod timing;
 
-use self::timing::is_refusal;
+use self::{
+    access::{Access, Showing},
+    timing::is_refusal,
+};
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,7 +16,7 @@ use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use rand::rngs::SmallRng;
 
 use super::{HeldRelay, MAX_ADDRESSES, RelayFailure, ReservationConfig};
-use crate::{dial::backoff::Backoff, now::earlier};
+use crate::{access::AccessToken, dial::backoff::Backoff, now::earlier};
 
 /// Reconnections in a row because no gossip came. After them the relay is kept without: circuits are better than nothing.
 const MAX_SILENT: u32 = 3;
@@ -24,6 +28,7 @@ pub(super) struct Relay {
     pub(super) peer: Option<PeerId>,
     /// Bounded by [`MAX_ADDRESSES`].
     pub(super) addrs: Vec<Multiaddr>,
+    pub(super) token: Option<AccessToken>,
     last_good: Option<Multiaddr>,
     phase: Phase,
     slot: Slot,
@@ -64,6 +69,7 @@ struct Current {
     address: Multiaddr,
     since: Duration,
     gossip: Gossip,
+    access: Access,
     /// Set after a sleep: no proof of life until then, and it counts as dead.
     suspect_until: Option<Duration>,
 }
@@ -106,6 +112,7 @@ enum Delay {
 #[derive(Debug)]
 pub(super) enum Step {
     Dial { peer: Option<PeerId>, address: Multiaddr },
+    Present { peer: PeerId, token: AccessToken },
     Listen { peer: PeerId, address: Multiaddr },
     Close { connection: ConnectionId },
     Lost { reason: RelayFailure, retry_in: Duration },
@@ -116,6 +123,7 @@ impl Relay {
         let mut relay = Self {
             peer,
             addrs: Vec::new(),
+            token: None,
             last_good: None,
             phase: Phase::Waiting { until: now },
             slot: Slot::Free { retry_at: now },
@@ -155,6 +163,7 @@ impl Relay {
             address,
             since: now,
             gossip: Gossip::Awaited,
+            access: Access::NotShown,
             suspect_until: None,
         });
     }
@@ -340,6 +349,15 @@ impl Relay {
                     self.note_success();
                     return self.step(config, rng, now);
                 }
+                match self.show_token(config, now) {
+                    Showing::Begins(step) => return Some(step),
+                    Showing::Waits => return None,
+                    Showing::Failed => return self.step(config, rng, now),
+                    Showing::Done => {}
+                }
+                let Phase::Connected(current) = &self.phase else {
+                    return None;
+                };
                 match self.slot {
                     Slot::Requested { since } if overdue(since, config.reserve_timeout) => {
                         self.give_up_connection(RelayFailure::TimedOut, now);
@@ -381,7 +399,8 @@ impl Relay {
                     Slot::Free { retry_at } if self.stale.is_empty() => Some(retry_at),
                     Slot::Free { .. } | Slot::Held | Slot::Ended { .. } | Slot::Closing { .. } => None,
                 };
-                earlier(earlier(current.suspect_until, gossip), slot)
+                let shown = current.access.answers_until(config);
+                earlier(earlier(current.suspect_until, gossip), shown.or(slot))
             }
             Phase::Over { .. } => None,
         };

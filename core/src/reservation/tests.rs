@@ -8,6 +8,8 @@ use wasm_bindgen_test::wasm_bindgen_test;
 use super::*;
 use crate::dial::testing::{ids, parse};
 
+mod tokens;
+
 struct World {
     machine: Reservations,
     ids: Vec<PeerId>,
@@ -415,6 +417,7 @@ fn whatever_happens_one_reservation_is_in_flight_and_a_relay_is_always_tried_aga
                         assert_eq!(earlier, None, "seed {seed}, step {step}: a second listener");
                     }
                     ReservationAction::Close { connection } => closing.push(connection),
+                    ReservationAction::Present { .. } => panic!("seed {seed}, step {step}: there is no token"),
                     ReservationAction::StopListening { relay } => assert!(granted.contains(&relay)),
                     ReservationAction::Report(_) => {}
                 }

@@ -116,6 +116,15 @@ impl EventLoop {
                 tracing::debug!(%peer, %error, "no snapshot");
                 self.engine.handle_snapshot_failed(peer);
             }
+            BehaviourEvent::Tokens(request_response::Event::Message {
+                peer,
+                message: Message::Response { response, .. },
+                ..
+            }) => self.engine.handle_token_answer(peer, Some(response), now),
+            BehaviourEvent::Tokens(request_response::Event::OutboundFailure { peer, error, .. }) => {
+                tracing::debug!(%peer, %error, "no answer to our token");
+                self.engine.handle_token_answer(peer, None, now);
+            }
             _ => {}
         }
     }

@@ -83,7 +83,7 @@ impl Relay {
 
 pub(super) fn is_refusal(reason: &RelayFailure) -> bool {
     match reason {
-        RelayFailure::WrongPeer | RelayFailure::NotARelay | RelayFailure::Refused(_) => true,
+        RelayFailure::WrongPeer | RelayFailure::NotARelay | RelayFailure::WrongToken | RelayFailure::Refused(_) => true,
         RelayFailure::TimedOut
         | RelayFailure::Unreachable(_)
         | RelayFailure::RefusedByBrowser(_)

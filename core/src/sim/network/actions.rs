@@ -39,6 +39,11 @@ impl Network {
                     }
                 }
                 Action::Publish { key, topic, data } => self.publish(node, &key, &topic, &data),
+                // No simulated relay asks for tokens.
+                Action::Present { relay, .. } => {
+                    let now = self.now;
+                    self.nodes[node.0].engine.handle_token_answer(relay, None, now);
+                }
                 Action::RequestSnapshot { relay } => {
                     if let Some(relay) = self.relay_of(relay) {
                         self.soon(Delivery::SnapshotAsked { node, relay });
