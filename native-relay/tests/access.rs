@@ -10,14 +10,20 @@ mod support;
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, gossipsub,
+    identity::Keypair,
     multiaddr::Protocol,
     request_response::{self, Message},
     swarm::SwarmEvent,
 };
 use native_relay::AccessRules;
-use peerway_core::access::{TokenAnswer, TokenRequest};
+use peerway_core::{
+    access::{TokenAnswer, TokenRequest},
+    node::{self, Command, Event, RelaySpec},
+    reservation::RelayFailure,
+};
 use support::{PATIENCE, Peer, PeerBehaviourEvent, TestRelay};
 use tokio::time::timeout;
 
@@ -210,6 +216,35 @@ async fn when_a_token_is_asked_for_whoever_presents_one_reserves_and_others_do_n
         "/accessWithdrawn",
     ] {
         counts(&relay, what).await;
+    }
+}
+
+#[tokio::test]
+async fn when_a_node_is_given_a_token_it_shows_it_first_and_a_wrong_one_is_a_failure_of_its_own() {
+    let (_dir, _, rules) = asking_for_a_token();
+    let relay = relay_with(rules).await;
+    for transport in ["tcp", "ws"] {
+        let spec: RelaySpec = relay.address(transport).to_string().parse().unwrap();
+        for (token, expected) in [
+            (TOKEN, None),
+            ("wrong-token-wrong-token", Some(RelayFailure::WrongToken)),
+        ] {
+            let (node, mut events, event_loop) = node::builder(Keypair::generate_ed25519()).build().unwrap();
+            tokio::spawn(event_loop.run());
+            let (relay, token) = (spec.clone(), token.parse().unwrap());
+            node.send(Command::AddRelayWithToken { relay, token }).await.unwrap();
+            let outcome = async {
+                loop {
+                    match events.next().await.unwrap() {
+                        Event::RelayReserved { .. } => return None,
+                        Event::RelayLost { reason, .. } => return Some(reason),
+                        _ => {}
+                    }
+                }
+            };
+            let outcome = timeout(PATIENCE, outcome).await.unwrap();
+            assert_eq!(outcome, expected, "{transport}");
+        }
     }
 }
 
