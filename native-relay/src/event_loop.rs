@@ -70,9 +70,9 @@ pub struct Status {
 pub(crate) struct EventLoop {
     swarm: Swarm<Behaviour>,
     access: Control,
+    books: Books,
     discovery: Discovery,
     rooms: Rooms,
-    books: Books,
     phase: watch::Sender<Phase>,
     stop: watch::Receiver<Phase>,
     requests: mpsc::Receiver<Request>,
@@ -92,9 +92,9 @@ impl EventLoop {
         Self {
             swarm,
             access,
+            books,
             discovery: Discovery::new(limits),
             rooms: Rooms::new(limits),
-            books,
             phase,
             stop,
             requests,
@@ -102,8 +102,9 @@ impl EventLoop {
         }
     }
 
-    /// Runs until the phase is [`Phase::Stopping`], then closes every connection.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the phase is [`Phase::Stopping`], then closes every connection. Begins with what has happened before.
+    pub(crate) async fn run(mut self, early: Vec<SwarmEvent<BehaviourEvent>>) {
+        early.into_iter().for_each(|event| self.on_event(event));
         self.phase.send_if_modified(|phase| {
             let starting = *phase == Phase::Starting;
             *phase = if starting { Phase::Serving } else { *phase };

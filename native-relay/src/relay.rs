@@ -21,7 +21,7 @@ use crate::{
     access::{Rules, TokenFileError, control::Control},
     addresses::{self, Interface, Listening, Wanted},
     admin,
-    behaviour::Behaviour,
+    behaviour::{Behaviour, BehaviourEvent},
     books::Books,
     config::{AccessRules, Config, Limits},
     event_loop::{self, EventLoop, Request, Status},
@@ -122,7 +122,7 @@ impl Relay {
         let access = Control::new(Rules::load(&config.access)?);
         let websockets = websocket::Upgrades::new(http.clone(), upgrades);
         let mut swarm = swarm(&identity, &config.limits, &access, websockets)?;
-        let listening = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
+        let (listening, early) = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
         let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
         let stun: Vec<SocketAddr> = answering.iter().filter_map(|socket| socket.local_addr().ok()).collect();
@@ -166,7 +166,7 @@ impl Relay {
         let sources = admin::Sources::new(peer_id, &config.limits, requests.clone(), metrics);
         let admin_addr = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let tasks = Tasks {
-            event_loop: tokio::spawn(event_loop.run()),
+            event_loop: tokio::spawn(event_loop.run(early)),
             acceptor: tokio::spawn(acceptor.run(service, phase)),
             stun: tokio::spawn(stun::run(answering, tally, stop.subscribe())),
             admin: tokio::spawn(admin::run(admin, sources, stop.subscribe())),
@@ -352,11 +352,12 @@ fn bind_stun(sockets: &[(SocketAddr, Wanted)]) -> Result<Vec<stun::Socket>, Star
     Ok(bound)
 }
 
+/// Where it listens, and what happened meanwhile: whoever waited for this relay may be in already.
 async fn listen(
     swarm: &mut Swarm<Behaviour>,
     endpoints: &[(Endpoint, Wanted)],
     http: &[SocketAddr],
-) -> Result<Vec<Listening>, StartError> {
+) -> Result<(Vec<Listening>, Vec<SwarmEvent<BehaviourEvent>>), StartError> {
     let mut waiting = Vec::new();
     for (endpoint, wanted) in endpoints {
         let listened = endpoint
@@ -386,7 +387,7 @@ async fn listen(
         waiting.push((id, socket.ip()));
     }
 
-    let mut listening = Vec::new();
+    let (mut listening, mut early) = (Vec::new(), Vec::new());
     while !waiting.is_empty() {
         let event = timeout(LISTENING, swarm.select_next_some())
             .await
@@ -395,18 +396,17 @@ async fn listen(
                 flag: "--listen",
                 source: io::ErrorKind::TimedOut.into(),
             })?;
-        if let SwarmEvent::NewListenAddr { listener_id, address } = event
-            && let Some(index) = waiting.iter().position(|(id, _)| *id == listener_id)
+        if let SwarmEvent::NewListenAddr { listener_id, address } = &event
+            && let Some(index) = waiting.iter().position(|(id, _)| id == listener_id)
         {
             let (_, requested) = waiting.swap_remove(index);
             tracing::info!(%address, "listening");
-            listening.push(Listening {
-                requested,
-                bound: address,
-            });
+            let bound = address.clone();
+            listening.push(Listening { requested, bound });
         }
+        early.push(event);
     }
-    Ok(listening)
+    Ok((listening, early))
 }
 
 fn interfaces() -> Result<Vec<Interface>, StartError> {

@@ -387,7 +387,7 @@ async fn when_peers_say_strange_things_of_themselves_no_label_is_made_of_it() {
         text = known => text,
         () = peer.until("never", |_| None) => unreachable!("it only serves"),
     };
-    assert!(!text.contains("/ws"), "{text}");
+    assert!(!text.contains("/tls"), "{text}");
     assert!(!text.contains("libp2p_swarm_external_addr_candidates_total"), "{text}");
 }
 
