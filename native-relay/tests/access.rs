@@ -213,10 +213,13 @@ async fn when_a_token_is_asked_for_whoever_presents_one_reserves_and_others_do_n
         "/denials/reservation/token_missing",
         "/tokens/allowed",
         "/tokens/denied",
-        "/accessWithdrawn",
+        "/accessWithdrawn/token_missing",
     ] {
         counts(&relay, what).await;
     }
+    let metrics = support::admin(&relay, "/metrics").await.text();
+    let sample = "peerway_relay_access_withdrawn_total{reason=\"token_missing\"} ";
+    assert!(metrics.contains(sample), "{metrics}");
 }
 
 #[tokio::test]
@@ -293,4 +296,5 @@ async fn when_other_rules_hold_those_who_are_denied_now_are_gone_and_the_others_
     };
     relay.relay.replace_access(&rules).await.unwrap();
     hung_up(&mut one).await;
+    counts(&relay, "/accessWithdrawn/peer_denied").await;
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ledger::{
     Peer, Tally,
-    labels::{Kind, Label, Topic, Verdict},
+    labels::{Kind, Label, Reason, Topic, Verdict},
     report::{Page, Report, Rest},
 };
 
@@ -29,6 +29,7 @@ pub(super) fn stats(peer: PeerId, report: &Report, limits: &[(&'static str, u64)
             .map(|verdict| (verdict.name(), counts.gossip.get((*topic, *verdict))));
         (topic.name(), object(verdicts))
     });
+    let withdrawn = Reason::access().map(|reason| (reason.name(), counts.access_withdrawn.get(reason)));
     json!({
         "peerId": peer.to_string(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -56,7 +57,7 @@ pub(super) fn stats(peer: PeerId, report: &Report, limits: &[(&'static str, u64)
             "requestsRejected": counts.requests_rejected,
             "gossipMessages": object(gossip),
             "tokens": tally(&counts.tokens),
-            "accessWithdrawn": counts.access_withdrawn.total(),
+            "accessWithdrawn": object(withdrawn),
             "stunDatagrams": object(report.stun.iter()),
         },
     })

@@ -17,7 +17,7 @@ use prometheus_client::{
 use crate::{
     ledger::{
         Counts,
-        labels::{Kind, Label, Topic, Verdict},
+        labels::{Kind, Label, Reason, Topic, Verdict},
         report::Report,
     },
     process::Usage,
@@ -141,8 +141,8 @@ impl Relay {
             .iter()
             .map(|(outcome, count)| ([("outcome", outcome)], count));
         writer.counter("tokens", "Access tokens that were presented", None, tokens)?;
-        let withdrawn = Kind::Connection.reasons().iter().filter(|reason| reason.is_access());
-        let withdrawn = withdrawn.map(|reason| ([("reason", reason.name())], counts.access_withdrawn.get(*reason)));
+        let withdrawn =
+            Reason::access().map(|reason| ([("reason", reason.name())], counts.access_withdrawn.get(reason)));
         let help = "Connections that were closed because their peers may not be here any longer";
         writer.counter("access_withdrawn", help, None, withdrawn)?;
         let stun = self

@@ -280,11 +280,9 @@ impl Reason {
         }
     }
 
-    /// Whether it is about who may be here.
-    pub(crate) fn is_access(self) -> bool {
-        access::Reason::ALL
-            .iter()
-            .any(|reason| Self::of_access(*reason) == self)
+    /// Those that are about who may be here.
+    pub(crate) fn access() -> impl Iterator<Item = Self> {
+        access::Reason::ALL.into_iter().map(Self::of_access)
     }
 
     fn of_bound(bound: Bound) -> Self {

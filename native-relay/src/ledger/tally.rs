@@ -31,11 +31,6 @@ impl<K: Label> Tally<K> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         K::ALL.iter().map(|what| (what.name(), self.get(*what)))
     }
-
-    /// How often anything happened.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.values().sum()
-    }
 }
 
 /// Upper bounds of the buckets in seconds; one without a bound follows. Circuits are closed by peers as soon as they are
