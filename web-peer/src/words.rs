@@ -116,6 +116,10 @@ fn relay_failure(failure: &RelayFailure) -> Words {
             "The relay refused to give this page a slot; it may be full.",
             "This page asks again by itself. Closing other tabs frees slots.",
         ),
+        RelayFailure::WrongToken => words(
+            "The relay does not accept the token in this page's link.",
+            "Ask whoever runs the relay for a new link.",
+        ),
         RelayFailure::NotARelay => words(
             "The peer at this address is not a relay.",
             "Check the address, or open the page from a relay.",
@@ -144,6 +148,10 @@ pub(crate) fn notice(kind: &NoticeKind) -> Words {
         NoticeKind::Room(error) => words(
             format!("The room in this page's URL cannot be one: {error}."),
             "You are in the room shown below instead.",
+        ),
+        NoticeKind::Token(error) => words(
+            format!("The token in this page's URL cannot be one: {error}."),
+            "Open the link again as it was given to you; it may have been cut off.",
         ),
         NoticeKind::Clock(skew) => {
             let (minutes, direction) = match skew {
@@ -320,6 +328,7 @@ mod tests {
             RelayFailure::WrongPeer,
             RelayFailure::Disconnected,
             RelayFailure::Refused("x".into()),
+            RelayFailure::WrongToken,
             RelayFailure::NotARelay,
             RelayFailure::NoGossip,
         ] {

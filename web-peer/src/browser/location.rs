@@ -28,19 +28,32 @@ pub(crate) fn query_values(key: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// The value of `key` in the fragment, read like a query (`#room=kitchen`).
+/// The value of `key` in the fragment, read like a query (`#room=kitchen&token=…`).
 pub(crate) fn fragment(key: &str) -> Option<String> {
     let hash = super::window().location().hash().unwrap_or_default();
-    // In a query `+` is a space; in a fragment that people type, it is a plus.
-    let hash = hash.trim_start_matches('#').replace('+', "%2B");
-    web_sys::UrlSearchParams::new_with_str(&hash).ok()?.get(key)
+    parameters(&hash)?.get(key)
 }
 
-/// This page's URL with the fragment `key=value`.
+/// This page's URL with `key=value` in its fragment. What else is there stays.
 pub(crate) fn link_with_fragment(key: &str, value: &str) -> String {
     let href = super::window().location().href().unwrap_or_default();
-    let base = href.split('#').next().unwrap_or_default();
-    format!("{base}#{key}={}", js_sys::encode_uri_component(value))
+    link_with(&href, key, value)
+}
+
+fn link_with(href: &str, key: &str, value: &str) -> String {
+    let (base, hash) = href.split_once('#').unwrap_or((href, ""));
+    let Some(parameters) = parameters(hash) else {
+        return href.to_owned();
+    };
+    parameters.set(key, value);
+    let fragment = String::from(parameters.to_string()).replace('+', "%20");
+    format!("{base}#{fragment}")
+}
+
+/// The parameters of a fragment. In a query `+` is a space; in a fragment that people type, it is a plus.
+fn parameters(hash: &str) -> Option<web_sys::UrlSearchParams> {
+    let hash = hash.trim_start_matches('#').replace('+', "%2B");
+    web_sys::UrlSearchParams::new_with_str(&hash).ok()
 }
 
 /// Puts `key=value` into the fragment, without a step in the history.
@@ -56,4 +69,23 @@ pub(crate) fn set_fragment(key: &str, value: &str) {
 pub(crate) fn reload() {
     // A page that may not reload stays as it is; the user still can.
     let _ = super::window().location().reload();
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::*;
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn when_a_value_is_put_into_a_fragment_the_others_stay_and_it_is_read_as_it_was() {
+        let page = "http://192.0.2.1/?relay=x";
+        assert_eq!(link_with(page, "room", "kitchen"), format!("{page}#room=kitchen"));
+        let link = link_with(&format!("{page}#room=a&token=b-c_d"), "room", "a + b & \u{e9}");
+        assert_eq!(link, format!("{page}#room=a%20%2B%20b%20%26%20%C3%A9&token=b-c_d"));
+        let (_, hash) = link.split_once('#').unwrap();
+        let read = parameters(hash).unwrap();
+        assert_eq!(read.get("room").as_deref(), Some("a + b & \u{e9}"));
+        assert_eq!(read.get("token").as_deref(), Some("b-c_d"));
+    }
 }

@@ -39,6 +39,7 @@ fn kind(kind: &NoticeKind) -> &'static str {
         NoticeKind::Parameter(_) => "relay-parameter",
         NoticeKind::Stun(_) => "stun-parameter",
         NoticeKind::Room(_) => "room",
+        NoticeKind::Token(_) => "token",
         NoticeKind::Clock(_) => "clock",
         NoticeKind::NotStarted(_) => "not-started",
         NoticeKind::Stopped => "stopped",

@@ -1,7 +1,11 @@
 //! What happens to the page as a whole: it is hidden, shown, put on line, left, brought back.
 
 use futures::channel::mpsc;
-use peerway_core::{chat::RoomName, node::Nudge};
+use peerway_core::{
+    access::{AccessToken, AccessTokenError},
+    chat::RoomName,
+    node::Nudge,
+};
 use wasm_bindgen::JsCast;
 
 use crate::browser::{self, Listener};
@@ -11,6 +15,8 @@ const MAX_WAITING: usize = 8;
 
 /// The fragment's key for the room.
 pub(super) const ROOM_KEY: &str = "room";
+/// The fragment's key for the token with which the relay may be used.
+const TOKEN_KEY: &str = "token";
 
 /// Something happened to the page.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +66,11 @@ pub(super) fn room_in_fragment() -> Result<RoomName, peerway_core::chat::RoomNam
         Some(name) => RoomName::parse(&name),
         None => Ok(RoomName::default()),
     }
+}
+
+/// The token that the URL carries for the relay, if it carries one. A fragment is sent to no server.
+pub(super) fn token_in_fragment() -> Result<Option<AccessToken>, AccessTokenError> {
+    browser::fragment(TOKEN_KEY).map(|token| token.parse()).transpose()
 }
 
 fn became_visible() -> Option<Happening> {

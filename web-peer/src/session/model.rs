@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use leptos::prelude::*;
 use libp2p::PeerId;
 use peerway_core::{
+    access::AccessTokenError,
     chat::{ChatMessage, RoomName, RoomNameError},
     reservation::RelayFailure,
     view::{Changed, PeerRow, RelayRow, RelayState, RelayStatus, Unsent, View},
@@ -128,6 +129,8 @@ pub(crate) enum NoticeKind {
     Stun(String),
     /// The room that the URL names cannot be one.
     Room(RoomNameError),
+    /// The token that the URL carries cannot be one.
+    Token(AccessTokenError),
     /// The clock of this machine is wrong.
     Clock(Skew),
     /// The node could not be started; the text is for whoever reports it.

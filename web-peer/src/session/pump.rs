@@ -12,10 +12,11 @@ use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use libp2p::PeerId;
 use peerway_core::{
+    access::AccessToken,
     chat::RoomName,
     dial::Route,
     name::clean_name,
-    node::{Command, Event, Events, Node, Nudge, Reach, Stopped, builder},
+    node::{Command, Event, Events, Node, Nudge, Reach, RelaySpec, Stopped, builder},
     view::{RelayStatus, View},
 };
 use wasm_bindgen_futures::spawn_local;
@@ -83,6 +84,8 @@ struct Pump {
     stun: Stun,
     /// What the user was last told about the clock.
     skew: Option<Skew>,
+    /// For the relay that serves the page, or those that the user named.
+    token: Option<AccessToken>,
     marks: Marks,
     /// Keeps other tabs from our slot.
     guard: Option<identity::SlotGuard>,
@@ -156,6 +159,10 @@ impl Pump {
                 model.notify(NoticeKind::Identity(identity.origin.clone()));
             }
         }
+        let token = lifecycle::token_in_fragment().unwrap_or_else(|error| {
+            model.notify(NoticeKind::Token(error));
+            None
+        });
         Some(Self {
             model,
             node,
@@ -167,6 +174,7 @@ impl Pump {
             server: Server::Answers,
             stun: Stun::OfTheRelay,
             skew: None,
+            token,
             marks: Marks::default(),
             guard: identity.guard,
             abort,
@@ -235,8 +243,17 @@ impl Pump {
             self.model.relay.set(RelayStanding::NoneUsable);
         }
         for spec in specs {
-            self.tell(Command::AddRelay(spec)).await;
+            self.add_relay(spec).await;
         }
+    }
+
+    /// Those that the user's link names are shown the token in it, as is the one that serves the page.
+    async fn add_relay(&mut self, relay: RelaySpec) -> Flow {
+        let command = match self.token.clone() {
+            Some(token) => Command::AddRelayWithToken { relay, token },
+            None => Command::AddRelay(relay),
+        };
+        self.tell(command).await
     }
 
     async fn on_happening(&mut self, happening: Happening) -> Flow {
@@ -253,6 +270,11 @@ impl Pump {
             Happening::Revived => {
                 browser::reload();
                 Flow::End
+            }
+            Happening::FragmentChanged if lifecycle::token_in_fragment().ok().flatten() != self.token => {
+                // Another link of the same page.
+                browser::reload();
+                Flow::On
             }
             Happening::FragmentChanged => match lifecycle::room_in_fragment() {
                 Ok(room) => self.enter(room).await,
@@ -341,7 +363,7 @@ impl Pump {
                 if self.stun == Stun::OfTheRelay {
                     self.tell(Command::SetStunServers(stun)).await;
                 }
-                let added = self.tell(Command::AddRelay(relay)).await;
+                let added = self.add_relay(relay).await;
                 match std::mem::replace(&mut self.server, Server::Answers) {
                     Server::Answers => added,
                     // It was down and is back: no need to wait for the node's next try.
