@@ -2,7 +2,8 @@
 //!
 //! A tab says which slot it claims and waits a while. Whoever holds *any* slot answers with its number, so one round
 //! tells which are held. Two tabs that claim one slot in the same moment are told apart by a random number: the lower
-//! one stays. Never waits or sends; [`slot`](super::slot) does.
+//! one stays. A holder that is too busy to answer in time answers late: whoever took its slot meanwhile hears that it is
+//! disputed, and has to begin again. Never waits or sends; [`slot`](super::slot) does.
 
 use std::collections::BTreeSet;
 
@@ -56,6 +57,8 @@ pub(super) struct Claim {
 enum State {
     Claiming,
     Held,
+    /// Held, but another tab held it before.
+    Disputed,
 }
 
 impl Claim {
@@ -79,6 +82,10 @@ impl Claim {
     /// Another tab spoke; what to answer.
     pub(super) fn handle_word(&mut self, word: Word) -> Option<Word> {
         match (word, &self.state) {
+            (Word::Held { slot }, State::Held) if slot == self.slot.0 => {
+                self.state = State::Disputed;
+                None
+            }
             (Word::Claim { .. }, State::Held) => Some(Word::Held { slot: self.slot.0 }),
             // Of two claims the lower number stays. It repeats its claim, which the other tab may not have heard; it does
             // not say that it holds the slot, because a third tab with a lower number still may.
@@ -94,8 +101,13 @@ impl Claim {
                 self.note(slot);
                 None
             }
-            (Word::Held { .. }, State::Held) => None,
+            (Word::Held { .. }, State::Held) | (_, State::Disputed) => None,
         }
+    }
+
+    /// Whether the slot that we took turned out to be another tab's.
+    pub(super) fn is_disputed(&self) -> bool {
+        self.state == State::Disputed
     }
 
     /// The time to answer is over.
@@ -174,6 +186,25 @@ mod tests {
         holder.handle_window_end();
         let claim = Word::Claim { slot: 1, nonce: 9 };
         assert_eq!(holder.handle_word(claim), Some(Word::Held { slot: 7 }));
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn when_a_holder_answers_late_whoever_took_its_slot_meanwhile_gives_way_and_it_does_not() {
+        let [mut first, mut second, mut third] = [1, 2, 3].map(|nonce| Claim::new(None, nonce));
+        first.handle_window_end();
+        let claim = second.word();
+        second.handle_window_end();
+        third.handle_word(Word::Held { slot: 1 });
+        third.handle_window_end();
+        third.handle_window_end();
+
+        let late = first.handle_word(claim).unwrap();
+        for (claim, disputed) in [(&mut second, true), (&mut third, false)] {
+            assert_eq!(claim.handle_word(late), None);
+            assert_eq!(claim.is_disputed(), disputed);
+        }
+        assert!(!first.is_disputed());
+        assert_eq!(second.handle_word(third.word()), None, "it defends nothing any more");
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -11,13 +11,17 @@ use super::{
     InMemoryReason, MAX_SLOTS, Slot,
     claim::{Claim, Outcome, Word},
 };
-use crate::browser::{self, Channel, HeldLock, LockFailure, Patience};
+use crate::browser::{self, Channel, HeldLock, LockFailure, Patience, Store};
 
 /// How long a reloaded page waits until the browser has released the lock of the page it replaces.
 const RELOAD_PATIENCE: Patience = Patience::Millis(250);
 
-/// How long the other tabs have to answer. Tabs of one browser answer in a few milliseconds.
+/// How long the other tabs have to answer. Tabs of one browser answer in a few milliseconds, if they are not busy.
 const ANSWER_WITHIN_MILLIS: u32 = 150;
+/// The same for a tab to which one has answered too late before.
+const BUSY_ANSWER_WITHIN_MILLIS: u32 = 1_500;
+/// Where a tab remembers that.
+const DISPUTED: &str = "peerway.disputed";
 
 const CHANNEL: &str = "peerway.slots";
 
@@ -54,9 +58,16 @@ async fn take_by_asking(preferred: Option<Slot>) -> Result<(Slot, SlotGuard), In
     let (channel, mut heard) = Channel::open(CHANNEL).ok_or(InMemoryReason::NoLocks)?;
     let nonce = (browser::random_fraction() * f64::from(u32::MAX)) as u32;
     let mut claim = Claim::new(preferred, nonce);
+    let session = Store::session();
+    let was_disputed = session.as_ref().is_some_and(|session| session.get(DISPUTED).is_some());
+    let within = if was_disputed {
+        BUSY_ANSWER_WITHIN_MILLIS
+    } else {
+        ANSWER_WITHIN_MILLIS
+    };
     loop {
         channel.post(&claim.word().encode());
-        let mut window = TimeoutFuture::new(ANSWER_WITHIN_MILLIS).fuse();
+        let mut window = TimeoutFuture::new(within).fuse();
         loop {
             select_biased! {
                 text = heard.select_next_some() => answer(&channel, &mut claim, &text),
@@ -75,7 +86,8 @@ async fn take_by_asking(preferred: Option<Slot>) -> Result<(Slot, SlotGuard), In
     }
 }
 
-/// Defends the slot until its guard is dropped.
+/// Defends the slot until its guard is dropped. If it turns out to be another tab's, this page has that tab's identity: it is
+/// loaded anew, and waits longer for answers then.
 async fn keep_answering(
     channel: Channel,
     mut heard: mpsc::Receiver<String>,
@@ -89,6 +101,13 @@ async fn keep_answering(
                 Some(text) => answer(&channel, &mut claim, &text),
                 None => return,
             },
+        }
+        if claim.is_disputed() {
+            if let Some(session) = Store::session() {
+                session.remove(super::PREFERRED_SLOT);
+                let _ = session.set(DISPUTED, "1");
+            }
+            return browser::reload();
         }
     }
 }
