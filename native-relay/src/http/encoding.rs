@@ -2,7 +2,7 @@
 //!
 //! gzip as well as brotli: browsers offer brotli to secure origins only, and `http://192.168.…` is not one.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -12,6 +12,7 @@ const WORTHWHILE_BYTES: usize = 1_024;
 const BROTLI_QUALITY: i32 = 9;
 const BROTLI_WINDOW_BITS: i32 = 22;
 const GZIP_LEVEL: u32 = 6;
+const READ_BUFFER: usize = 64 * 1024;
 
 /// One file in every form that it is served in.
 pub(super) struct Encoded {
@@ -21,11 +22,12 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Compresses `plain` if that is worth it.
-    pub(super) fn new(plain: impl Into<Bytes>, compressible: Compressible) -> Self {
+    /// Compresses `plain` if that is worth it, with brotli unless `given` is that already.
+    pub(super) fn new(plain: impl Into<Bytes>, compressible: Compressible, given: Option<Bytes>) -> Self {
         let plain = plain.into();
+        let given = given.filter(|given| given.len() < plain.len() && is_brotli_of(given, &plain));
         let (brotli, gzip) = match compressible {
-            Compressible::Yes if plain.len() >= WORTHWHILE_BYTES => (brotli(&plain), gzip(&plain)),
+            Compressible::Yes if plain.len() >= WORTHWHILE_BYTES => (given.or_else(|| brotli(&plain)), gzip(&plain)),
             Compressible::Yes | Compressible::No => (None, None),
         };
         Self { plain, brotli, gzip }
@@ -67,6 +69,13 @@ fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     })
 }
 
+/// Whether `compressed` is `plain`, and not that of another build.
+fn is_brotli_of(compressed: &[u8], plain: &[u8]) -> bool {
+    let mut decompressed = brotli::Decompressor::new(compressed, READ_BUFFER).take(plain.len() as u64 + 1);
+    let mut found = Vec::with_capacity(plain.len() + 1);
+    decompressed.read_to_end(&mut found).is_ok() && found == plain
+}
+
 fn brotli(plain: &[u8]) -> Option<Bytes> {
     let mut compressed = Vec::new();
     let parameters = brotli::enc::BrotliEncoderParams {
@@ -98,7 +107,7 @@ mod tests {
 
     #[test]
     fn when_a_client_offers_codings_it_gets_the_best_of_them() {
-        let file = Encoded::new(b"peerway ".repeat(1_000), Compressible::Yes);
+        let file = Encoded::new(b"peerway ".repeat(1_000), Compressible::Yes, None);
         for (offer, expected) in [
             ("gzip, deflate, br, zstd", Some("br")),
             ("gzip, deflate", Some("gzip")),
@@ -116,7 +125,7 @@ mod tests {
     #[test]
     fn when_decompressed_every_form_is_the_file() {
         let plain = b"peerway ".repeat(1_000);
-        let file = Encoded::new(plain.clone(), Compressible::Yes);
+        let file = Encoded::new(plain.clone(), Compressible::Yes, None);
         let mut from_gzip = Vec::new();
         let gzip = file.gzip.unwrap();
         std::io::copy(&mut flate2::read::GzDecoder::new(&*gzip), &mut from_gzip).unwrap();
@@ -127,10 +136,40 @@ mod tests {
     }
 
     #[test]
+    fn when_a_compressed_form_is_given_it_is_served_if_it_is_the_file() {
+        let plain = b"peerway ".repeat(1_000);
+        let served = |given: Bytes| {
+            Encoded::new(plain.clone(), Compressible::Yes, Some(given))
+                .brotli
+                .unwrap()
+        };
+        let mut given = Vec::new();
+        let parameters = brotli::enc::BrotliEncoderParams {
+            quality: 1,
+            ..Default::default()
+        };
+        brotli::BrotliCompress(&mut &*plain, &mut given, &parameters).unwrap();
+        let given = Bytes::from(given);
+        assert_eq!(served(given.clone()), given);
+        let own = brotli(&plain).unwrap();
+        assert_ne!(own, given);
+        let of_another = brotli(&b"relayed ".repeat(1_000)).unwrap();
+        let of_a_longer_one = brotli(&b"peerway ".repeat(100_000)).unwrap();
+        for wrong in [
+            of_another,
+            of_a_longer_one,
+            given.slice(..given.len() - 1),
+            Bytes::from_static(b"no"),
+        ] {
+            assert_eq!(served(wrong), own);
+        }
+    }
+
+    #[test]
     fn when_compression_gains_nothing_the_file_stays_plain() {
         for file in [
-            Encoded::new(vec![7; 5_000], Compressible::No),
-            Encoded::new(vec![7; 10], Compressible::Yes),
+            Encoded::new(vec![7; 5_000], Compressible::No, None),
+            Encoded::new(vec![7; 10], Compressible::Yes, None),
         ] {
             assert_eq!(file.for_client(&offering("br, gzip")).1, None);
         }

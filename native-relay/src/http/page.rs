@@ -36,6 +36,10 @@ const MAX_PAGE_FILES: usize = 10_000;
 /// The page that this program carries: paths and contents. Written by `build.rs`.
 static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
+/// What a file's name is followed by if it is the file before it, compressed with brotli: better than there is time for when
+/// the relay starts.
+const COMPRESSED: &str = ".br";
+
 /// How long a browser keeps a file whose name contains its hash.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// Ask every time; the answer is `304 Not Modified` nearly always.
@@ -84,7 +88,7 @@ struct File {
 impl Page {
     /// The page in `dir`; if none is given, the one that this program carries; if it carries none, the one where Trunk
     /// leaves it. Without an `index.html` there, the page is a text that tells how to build it. Takes a while: every file
-    /// is compressed.
+    /// is compressed for which there is no `.br` beside it.
     pub(crate) fn load(dir: Option<&Path>) -> Result<Self, PageError> {
         match dir {
             None if !EMBEDDED.is_empty() => {
@@ -103,8 +107,19 @@ impl Page {
             files: BTreeMap::new(),
             policy: csp::NOTHING,
         };
+        let mut files: BTreeMap<String, Bytes> = files.into_iter().collect();
+        let compressed: BTreeMap<String, Bytes> = files
+            .keys()
+            .filter_map(|name| name.strip_suffix(COMPRESSED))
+            .filter(|name| files.contains_key(*name))
+            .filter_map(|name| Some((name.to_owned(), files.get(&format!("{name}{COMPRESSED}"))?.clone())))
+            .collect();
+        files.retain(|name, _| {
+            name.strip_suffix(COMPRESSED)
+                .is_none_or(|name| !compressed.contains_key(name))
+        });
         for (name, content) in files {
-            let file = File::new(&name, content.clone());
+            let file = File::new(&name, content.clone(), compressed.get(&name).cloned());
             if name == "/index.html" {
                 page.policy = csp::policy(&String::from_utf8_lossy(&content));
                 page.files.insert("/".to_owned(), file);
@@ -152,11 +167,11 @@ async fn serve(State(page): State<Arc<Page>>, request: Request) -> Response {
 }
 
 impl File {
-    fn new(name: &str, content: Bytes) -> Self {
+    fn new(name: &str, content: Bytes, compressed: Option<Bytes>) -> Self {
         let (content_type, compressible) = kind(name);
         let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(&content)[..12]);
         Self {
-            content: Encoded::new(content, compressible),
+            content: Encoded::new(content, compressible, compressed),
             content_type,
             cache: if has_hash(name) { IMMUTABLE } else { REVALIDATE },
             // Weak: the compressed forms are the same file, not the same bytes.

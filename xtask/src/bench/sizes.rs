@@ -1,16 +1,11 @@
 //! How much a visitor downloads: every file of the page, as it is and as a server sends it compressed.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// What the relay's own server would reach if it compressed ahead of time; the best that brotli does.
-const QUALITY: u32 = 11;
-/// The base-2 logarithm of brotli's window: the widest that every browser takes.
-const WINDOW: u32 = 22;
-const BUFFER: usize = 4096;
+use crate::page;
 
 /// The files of one kind, added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +36,12 @@ fn add(dir: &Path, sizes: &mut [Size]) -> Result<()> {
             add(&path, sizes)?;
             continue;
         }
+        if path
+            .extension()
+            .is_some_and(|extension| extension == page::COMPRESSED.trim_start_matches('.'))
+        {
+            continue;
+        }
         let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let extension = path.extension().unwrap_or_default().to_string_lossy();
         let known = sizes
@@ -48,15 +49,9 @@ fn add(dir: &Path, sizes: &mut [Size]) -> Result<()> {
             .position(|size| size.kind == extension)
             .unwrap_or(sizes.len() - 1);
         sizes[known].raw += content.len() as u64;
-        sizes[known].brotli += compressed(&content)?;
+        sizes[known].brotli += page::brotli(&content)?.len() as u64;
     }
     Ok(())
-}
-
-fn compressed(content: &[u8]) -> Result<u64> {
-    let mut writer = brotli::CompressorWriter::new(Vec::new(), BUFFER, QUALITY, WINDOW);
-    writer.write_all(content)?;
-    Ok(writer.into_inner().len() as u64)
 }
 
 #[cfg(test)]
