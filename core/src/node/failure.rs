@@ -48,6 +48,12 @@ fn of_direct(text: String) -> DialFailure {
 }
 
 /// How a failed dial of a relay reads.
+impl From<&DialError> for RelayFailure {
+    fn from(error: &DialError) -> Self {
+        of_relay(error)
+    }
+}
+
 pub(crate) fn of_relay(error: &DialError) -> RelayFailure {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => RelayFailure::WrongPeer,
@@ -91,7 +97,11 @@ fn transport_text(failures: &[(Multiaddr, TransportError<std::io::Error>)]) -> S
                 cause = source;
                 text = cause.to_string();
             }
-            text
+            // The resolver makes a list of what it tried, a line each.
+            match text.trim_end().rsplit_once("\n - ") {
+                Some((_, last)) => last.to_owned(),
+                None => text,
+            }
         }
     }
 }
@@ -105,10 +115,16 @@ mod tests {
 
     use super::*;
 
-    fn of_relay_when(error: peerway_webrtc::direct::Error) -> RelayFailure {
+    fn of_relay_when(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RelayFailure {
         let address = Multiaddr::empty().with(Protocol::WebRTCDirect);
         let error = TransportError::Other(io::Error::other(error));
-        of_relay(&DialError::Transport(vec![(address, error)]))
+        (&DialError::Transport(vec![(address, error)])).into()
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn when_a_resolver_lists_its_failures_the_last_one_is_the_cause() {
+        let failure = of_relay_when("Multiple dial errors occurred:\n - one\n - Connection refused");
+        assert_eq!(failure, RelayFailure::Unreachable("Connection refused".to_owned()));
     }
 
     #[wasm_bindgen_test(unsupported = test)]
@@ -118,7 +134,7 @@ mod tests {
             message: "it was changed".to_owned(),
         };
         for refused in [refused, RtcError::Unsupported] {
-            let failure = of_relay_when(refused.clone().into());
+            let failure = of_relay_when(peerway_webrtc::direct::Error::from(refused.clone()));
             assert_eq!(failure, RelayFailure::RefusedByBrowser(refused.to_string()));
         }
         let failure = of_relay_when(peerway_webrtc::direct::Error::Unreachable);

@@ -9,7 +9,7 @@ use crate::{
     now::Now,
 };
 
-use super::{MAX_ANNOUNCEMENTS, MAX_SNAPSHOT_SIZE, Snapshot, entry};
+use super::{HeardAnnouncement, MAX_ANNOUNCEMENTS, MAX_SNAPSHOT_SIZE, Snapshot, entry};
 
 /// How many peers are kept, at up to 4 KiB each. When full, the one heard longest ago among those who are not connected
 /// makes room; if all are connected, the one heard longest ago.
@@ -25,7 +25,8 @@ pub enum Recorded {
     Kept,
     /// It is a goodbye: the peer is not named any more.
     Dropped,
-    /// It is older than what is kept, or a goodbye that cannot be ordered. Nothing changed.
+    /// It is older than what is kept, a goodbye that cannot be ordered, or hearsay of somebody who is known. Nothing
+    /// changed.
     Stale,
 }
 
@@ -49,6 +50,14 @@ struct Recent {
     last: LastSequence,
     /// On [`Now::mono`].
     heard_at: Duration,
+    /// How old it was by then: more than nothing if another relay told.
+    age: Duration,
+}
+
+impl Recent {
+    fn age(&self, now: Now) -> Duration {
+        now.mono.saturating_sub(self.heard_at).saturating_add(self.age)
+    }
 }
 
 impl RecentAnnouncements {
@@ -77,9 +86,29 @@ impl RecentAnnouncements {
             sequence,
             last: last.after(sequence),
             heard_at: now.mono,
+            age: Duration::ZERO,
         };
         self.peers.insert(peer, recent);
         if leaves { Recorded::Dropped } else { Recorded::Kept }
+    }
+
+    /// Another relay says that it has heard this. Nobody has seen a signature, so it only fills gaps: nothing that was heard
+    /// here gives way to it, nobody makes room for it, and what its source says next counts whatever number it has.
+    pub fn handle_hearsay(&mut self, heard: &HeardAnnouncement, now: Now) -> Recorded {
+        let peer = heard.announcement.peer();
+        let says_nothing = heard.announcement.addrs().is_empty() || heard.age >= KEPT;
+        if says_nothing || self.peers.contains_key(&peer) || self.peers.len() >= CAPACITY {
+            return Recorded::Stale;
+        }
+        let recent = Recent {
+            announcement: Some(heard.announcement.clone()),
+            sequence: heard.sequence,
+            last: LastSequence::default(),
+            heard_at: now.mono,
+            age: heard.age,
+        };
+        self.peers.insert(peer, recent);
+        Recorded::Kept
     }
 
     /// The first connection to this peer is up.
@@ -106,7 +135,7 @@ impl RecentAnnouncements {
             .filter_map(|recent| recent.announcement.as_ref().map(|announcement| (announcement, recent)))
             .collect();
         let elsewhere = |peer| !self.connected.contains(&peer);
-        said.sort_by_key(|(announcement, recent)| (elsewhere(announcement.peer()), Reverse(recent.heard_at)));
+        said.sort_by_key(|(announcement, recent)| (elsewhere(announcement.peer()), recent.age(now)));
         said.truncate(MAX_ANNOUNCEMENTS);
 
         let mut keep = MAX_ADDRESSES_KEPT;
@@ -114,8 +143,7 @@ impl RecentAnnouncements {
             let mut bytes = r#"{"announcements":[]}"#.len();
             let mut entries = Vec::with_capacity(said.len());
             for (announcement, recent) in &said {
-                let age = now.mono.saturating_sub(recent.heard_at);
-                let entry = entry(&announcement.shortened(keep), recent.sequence, age);
+                let entry = entry(&announcement.shortened(keep), recent.sequence, recent.age(now));
                 let with_comma = entry.to_string().len() + 1;
                 if bytes + with_comma > MAX_SNAPSHOT_SIZE {
                     break;
@@ -133,8 +161,7 @@ impl RecentAnnouncements {
     }
 
     fn expire(&mut self, now: Now) {
-        self.peers
-            .retain(|_, recent| now.mono.saturating_sub(recent.heard_at) < KEPT);
+        self.peers.retain(|_, recent| recent.age(now) < KEPT);
     }
 
     fn make_room(&mut self, now: Now) {
@@ -142,7 +169,7 @@ impl RecentAnnouncements {
         if self.peers.len() < CAPACITY {
             return;
         }
-        let rank = |(peer, recent): &(&PeerId, &Recent)| (self.connected.contains(peer), recent.heard_at);
+        let rank = |(peer, recent): &(&PeerId, &Recent)| (self.connected.contains(peer), Reverse(recent.age(now)));
         if let Some(peer) = self.peers.iter().min_by_key(rank).map(|(peer, _)| *peer) {
             self.peers.remove(&peer);
         }

@@ -245,3 +245,47 @@ mod properties {
         }
     }
 }
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_another_relay_tells_fills_gaps_and_gives_way_to_what_is_heard() {
+    let told = |seed, sequence, age| HeardAnnouncement {
+        announcement: said_by(peer(seed)),
+        sequence: Some(sequence),
+        age: Duration::from_secs(age),
+    };
+    let mut recent = RecentAnnouncements::new();
+    // Soon after a start: what it is told of is older than itself.
+    assert_eq!(recent.handle_hearsay(&told(1, 1 << 61, 100), at(10)), Recorded::Kept);
+    let ages = |recent: &mut RecentAnnouncements, now| -> Vec<u64> {
+        read(&recent.answer(now))
+            .iter()
+            .map(|heard| heard.age.as_secs())
+            .collect()
+    };
+    assert_eq!(ages(&mut recent, at(15)), [105]);
+    assert_eq!(recent.handle_hearsay(&told(1, u64::MAX, 0), at(15)), Recorded::Stale);
+    assert_eq!(recent.handle_hearsay(&told(2, 1, 899), at(15)), Recorded::Kept);
+    assert_eq!(recent.handle_hearsay(&told(3, 1, 900), at(15)), Recorded::Stale);
+    assert_eq!(ages(&mut recent, at(15)), [105, 899]);
+    assert_eq!(ages(&mut recent, at(16)), [106]);
+
+    // Its own word counts, although the number that was told is higher.
+    assert_eq!(
+        recent.handle_announcement(&said_by(peer(1)), Some(5), at(20)),
+        Recorded::Kept
+    );
+    assert_eq!(ages(&mut recent, at(21)), [1]);
+    assert_eq!(
+        recent.handle_announcement(&said_by(peer(1)), Some(5), at(22)),
+        Recorded::Stale
+    );
+
+    for n in 0..CAPACITY {
+        recent.handle_announcement(&said_by(many(n)), Some(1), at(23));
+    }
+    assert_eq!(
+        recent.handle_hearsay(&told(4, 1, 0), at(23)),
+        Recorded::Stale,
+        "nobody makes room for it"
+    );
+}
