@@ -2,7 +2,8 @@
 //!
 //! 1. Who is denied, by peer id or by network, is denied whatever else holds.
 //! 2. If nobody is allowed by name and no token is asked for, everybody else is allowed.
-//! 3. Otherwise those are allowed who are on a list of those allowed, or have presented a token.
+//! 3. Otherwise those are allowed who are on a list of those allowed, or have presented a token. A relay that the operator
+//!    named (`[relays]`) counts as one that has.
 
 pub(crate) mod control;
 mod tokens;

@@ -5,7 +5,7 @@
 //! that have not said yet who they are, is held by libp2p's own limits beside this one ([`crate::limits::connections`]).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     net::IpAddr,
     task::{Context, Poll},
@@ -62,6 +62,22 @@ impl Admission {
             memory,
             counts: Counts::new(limits),
         }
+    }
+
+    /// The operator named this relay: where it connected from last is not counted. (Who knocks does not say who it is,
+    /// so that is all that can be known in time.)
+    pub(crate) fn welcome(&mut self, relay: PeerId) {
+        self.counts.relays.entry(relay).or_default();
+    }
+
+    /// It is none of the named relays any more.
+    pub(crate) fn dismiss(&mut self, relay: PeerId) {
+        self.counts.relays.remove(&relay);
+    }
+
+    /// The operator named a relay with this address: it is not counted.
+    pub(crate) fn welcome_address(&mut self, ip: IpAddr) {
+        self.counts.addresses_of_relays.insert(ip);
     }
 
     fn admit(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
@@ -139,6 +155,9 @@ impl NetworkBehaviour for Admission {
             }) => {
                 let remote = endpoint.get_remote_address();
                 self.access.handle_established(connection_id, peer_id, remote);
+                if let Some(last) = self.counts.relays.get_mut(&peer_id) {
+                    *last = ip_of(remote).or(*last);
+                }
             }
             FromSwarm::ConnectionClosed(ConnectionClosed {
                 peer_id,
@@ -167,6 +186,10 @@ impl NetworkBehaviour for Admission {
 struct Counts {
     limit: usize,
     shared: Vec<Network>,
+    /// Of relays that the operator named, as is the next one: bounded by the configuration.
+    addresses_of_relays: BTreeSet<IpAddr>,
+    /// Where each connected from last.
+    relays: BTreeMap<PeerId, Option<IpAddr>>,
     /// Bounded, as the other one, by the limits on all connections and on those that are pending.
     sources: HashMap<ConnectionId, Source>,
     counts: BTreeMap<Source, usize>,
@@ -177,13 +200,15 @@ impl Counts {
         Self {
             limit: count(limits.connections_per_address),
             shared: limits.shared_networks.clone(),
+            addresses_of_relays: BTreeSet::new(),
+            relays: BTreeMap::new(),
             sources: HashMap::new(),
             counts: BTreeMap::new(),
         }
     }
 
     fn admit(&mut self, connection: ConnectionId, ip: IpAddr) -> Result<(), Refused> {
-        if self.shared.iter().any(|network| network.contains(ip)) {
+        if self.shared.iter().any(|network| network.contains(ip)) || self.is_of_a_relay(ip) {
             return Ok(());
         }
         let source = Source::of(ip);
@@ -194,6 +219,10 @@ impl Counts {
         self.counts.insert(source, count + 1);
         self.sources.insert(connection, source);
         Ok(())
+    }
+
+    fn is_of_a_relay(&self, ip: IpAddr) -> bool {
+        self.addresses_of_relays.contains(&ip) || self.relays.values().any(|last| *last == Some(ip))
     }
 
     fn remove(&mut self, connection: ConnectionId) {
@@ -267,6 +296,40 @@ mod tests {
             connection_id: ConnectionId::new_unchecked(number),
             peer_id: None,
         }));
+    }
+
+    #[test]
+    fn when_a_named_relay_shares_an_address_with_as_many_as_may_be_it_is_let_in() {
+        let mut admission = admission(1, plenty());
+        assert_eq!(knock(&mut admission, 1, "203.0.113.1"), Ok(()));
+        assert_eq!(
+            knock(&mut admission, 2, "203.0.113.1"),
+            Err(Refused::Address { limit: 1 })
+        );
+        admission.welcome_address("203.0.113.1".parse().unwrap());
+        assert_eq!(knock(&mut admission, 3, "203.0.113.1"), Ok(()));
+
+        // Named by its name or its id, it is known by where it comes from once it has come.
+        let relay = PeerId::random();
+        admission.welcome(relay);
+        assert_eq!(knock(&mut admission, 4, "203.0.113.2"), Ok(()));
+        let endpoint = libp2p::core::ConnectedPoint::Listener {
+            local_addr: Multiaddr::empty(),
+            send_back_addr: from("203.0.113.2"),
+        };
+        admission.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: relay,
+            connection_id: ConnectionId::new_unchecked(4),
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        assert_eq!(knock(&mut admission, 5, "203.0.113.2"), Ok(()));
+        admission.dismiss(relay);
+        assert_eq!(
+            knock(&mut admission, 6, "203.0.113.2"),
+            Err(Refused::Address { limit: 1 })
+        );
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTop
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     // First: they refuse a connection before anything else spends something on it.
-    admission: Admission,
-    limits: connection_limits::Behaviour,
+    pub(crate) admission: Admission,
+    pub(crate) limits: connection_limits::Behaviour,
     pub(crate) relay: peerway_hop::Behaviour,
     pub(crate) tokens: AccessTokens,
     pub(crate) snapshots: Snapshots,
@@ -67,7 +67,7 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits::connections(limits)),
             relay,
             tokens: access_tokens(ProtocolSupport::Inbound),
-            snapshots: snapshots(ProtocolSupport::Inbound),
+            snapshots: snapshots(ProtocolSupport::Full),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())
                     .with_agent_version(RELAY_AGENT_VERSION.to_owned())

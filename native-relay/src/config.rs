@@ -14,6 +14,7 @@ mod file;
 mod flags;
 mod limits;
 mod network;
+mod relays;
 pub(crate) mod units;
 
 use std::{
@@ -32,6 +33,7 @@ pub use self::{
     admin::{Admin, DEFAULT_ADMIN_PORT},
     limits::Limits,
     network::{Network, NetworkError},
+    relays::{MAX_NAMED_RELAYS, RelayAddress, RelayAddressError, Relays},
     units::{Bytes, Percent, Period, UnitError},
 };
 use self::{flags::Flags, units::as_text};
@@ -111,6 +113,10 @@ pub struct Config {
     /// Who may use the relay.
     #[config(nested)]
     pub access: AccessRules,
+
+    /// Other relays.
+    #[config(nested)]
+    pub relays: Relays,
 }
 
 /// One layer: what a file, the environment or the flags say, each of them as much as it wants to.
@@ -182,6 +188,7 @@ impl Config {
             log_format: LogFormat::default(),
             limits: Limits::default(),
             access: AccessRules::default(),
+            relays: Relays::default(),
         }
     }
 

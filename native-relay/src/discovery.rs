@@ -56,6 +56,15 @@ impl Discovery {
         }
     }
 
+    /// Another relay of our network told what it has recently heard.
+    pub(crate) fn handle_snapshot(&mut self, snapshot: &Snapshot, now: Now) {
+        for heard in snapshot.verify() {
+            if self.recent.handle_hearsay(&heard, now) == Recorded::Kept {
+                self.answer = None;
+            }
+        }
+    }
+
     /// The first connection to a peer is up.
     pub(crate) fn handle_connected(&mut self, peer: PeerId) {
         self.recent.handle_peer_connected(peer);
@@ -155,6 +164,48 @@ mod tests {
 
         discovery.handle_disconnected(peer);
         assert!(discovery.answer(now).is_empty());
+    }
+
+    #[test]
+    fn when_another_relay_tells_what_it_has_heard_newcomers_are_told_unless_it_was_heard_here() {
+        let (mut here, mut there, now) = (discovery(), discovery(), Now::default());
+        let (known, gone, unknown) = (PeerId::random(), PeerId::random(), PeerId::random());
+        for peer in [known, gone, unknown] {
+            let said = message(peer, 1, topic(), announcement(peer, PeerId::random()));
+            there.handle_message(&said, now);
+        }
+        let later = now.after(Duration::from_secs(30));
+        let newer = message(known, 2, topic(), announcement(known, PeerId::random()));
+        here.handle_message(&newer, later);
+        here.handle_message(&message(gone, 1, topic(), announcement(gone, PeerId::random())), now);
+        here.handle_message(&message(gone, 2, topic(), Announcement::goodbye(gone).encode()), later);
+
+        assert_eq!(here.answer(later).len(), 1);
+        here.handle_snapshot(&there.answer(later), later);
+        let told: Vec<_> = here.answer(later).verify().collect();
+        let seconds = |peer| {
+            let of_peer = told.iter().find(|heard| heard.announcement.peer() == peer);
+            of_peer.map(|heard| heard.age.as_secs())
+        };
+        assert_eq!(told.len(), 2);
+        assert_eq!(
+            (seconds(known), seconds(gone), seconds(unknown)),
+            (Some(0), None, Some(30))
+        );
+    }
+
+    /// The relay is another's neighbour: it hears of hundreds from one peer, within a moment.
+    #[test]
+    fn when_one_relay_passes_on_what_many_announce_each_is_held_to_its_own_pace_alone() {
+        let (mut discovery, now) = (discovery(), Now::default());
+        for _ in 0..500 {
+            let peer = PeerId::random();
+            let said = message(peer, 1, topic(), announcement(peer, PeerId::random()));
+            assert!(matches!(
+                discovery.handle_message(&said, now),
+                MessageAcceptance::Accept
+            ));
+        }
     }
 
     #[test]

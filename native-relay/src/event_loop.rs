@@ -1,5 +1,7 @@
 //! The only place that touches the swarm and reads the clock: hands events to what decides, does what was decided.
 
+pub(crate) mod mesh;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -22,6 +24,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use self::mesh::Mesh;
 use crate::{
     Phase,
     access::{Reason, control::Control},
@@ -30,6 +33,7 @@ use crate::{
     config::Limits,
     discovery::Discovery,
     ledger::report::{Page, Report},
+    neighbours::NeighbourStatus,
     rooms::{self, Rooms},
 };
 
@@ -65,6 +69,8 @@ pub struct Status {
     pub circuits: usize,
     /// For each topic that the relay takes part in, how many peers it forwards to at once.
     pub mesh: BTreeMap<String, usize>,
+    /// How it stands with the relays that were named, in the order of the configuration.
+    pub relays: Vec<NeighbourStatus>,
 }
 
 pub(crate) struct EventLoop {
@@ -73,6 +79,7 @@ pub(crate) struct EventLoop {
     books: Books,
     discovery: Discovery,
     rooms: Rooms,
+    mesh: Mesh,
     phase: watch::Sender<Phase>,
     stop: watch::Receiver<Phase>,
     requests: mpsc::Receiver<Request>,
@@ -85,6 +92,7 @@ impl EventLoop {
         access: Control,
         books: Books,
         limits: &Limits,
+        mesh: Mesh,
         phase: watch::Sender<Phase>,
         requests: mpsc::Receiver<Request>,
     ) -> Self {
@@ -95,6 +103,7 @@ impl EventLoop {
             books,
             discovery: Discovery::new(limits),
             rooms: Rooms::new(limits),
+            mesh,
             phase,
             stop,
             requests,
@@ -111,7 +120,20 @@ impl EventLoop {
             starting
         });
         loop {
-            let timeouts = [self.rooms.poll_timeout(), self.access.poll_timeout()];
+            let now = self.now();
+            self.rooms.handle_timeout(now);
+            self.mesh.neighbours.handle_timeout(now);
+            for connection in self.access.handle_timeout(now) {
+                tracing::debug!(%connection, "no right token was presented in time; closing the connection");
+                self.books.write_access_withdrawn(Reason::TokenMissing);
+                self.close_connection(connection);
+            }
+            self.drain();
+            let timeouts = [
+                self.rooms.poll_timeout(),
+                self.access.poll_timeout(),
+                self.mesh.neighbours.poll_timeout(),
+            ];
             let deadline = timeouts.into_iter().flatten().min().map(|mono| self.started + mono);
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
@@ -119,14 +141,6 @@ impl EventLoop {
                 () = sleep_until(deadline) => {}
                 () = stopping(&mut self.stop) => break,
             }
-            let now = self.now();
-            self.rooms.handle_timeout(now);
-            for connection in self.access.handle_timeout(now) {
-                tracing::debug!(%connection, "no right token was presented in time; closing the connection");
-                self.books.write_access_withdrawn(Reason::TokenMissing);
-                self.close_connection(connection);
-            }
-            self.drain();
         }
         // Whoever still tries to send something must not keep the process.
         let _ = timeout(CLOSING, self.close()).await;
@@ -156,6 +170,7 @@ impl EventLoop {
     }
 
     fn drain(&mut self) {
+        self.drain_mesh();
         while let Some(action) = self.rooms.poll_action() {
             let gossip = self.swarm.behaviour_mut().gossip.gossip_mut();
             match action {
@@ -205,6 +220,7 @@ impl EventLoop {
             reservations: self.swarm.behaviour().relay.holders(),
             circuits: open_circuits(&self.swarm.behaviour().relay),
             mesh,
+            relays: self.mesh.neighbours.statuses(),
         });
     }
 
@@ -229,12 +245,15 @@ impl EventLoop {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
+                connection_id,
+                endpoint,
                 num_established,
                 ..
             } => {
                 tracing::debug!(%peer_id, %num_established, "connected");
                 self.access.handle_connected(peer_id, self.now());
                 self.discovery.handle_connected(peer_id);
+                self.on_mesh_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -245,7 +264,11 @@ impl EventLoop {
                 tracing::debug!(%peer_id, ?cause, "disconnected");
                 self.discovery.handle_disconnected(peer_id);
                 self.rooms.handle_disconnected(peer_id, self.now());
+                self.on_mesh_disconnected(peer_id);
             }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id, error, ..
+            } => self.on_mesh_dial_failed(connection_id, &error),
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 tracing::debug!(%error, "an incoming connection failed");
             }
@@ -313,14 +336,24 @@ impl EventLoop {
     }
 
     fn on_snapshot_event(&mut self, event: request_response::Event<SnapshotRequest, Snapshot>) {
-        if let request_response::Event::Message {
-            message: Message::Request { channel, .. },
-            ..
-        } = event
-        {
-            let answer = self.discovery.answer(self.now());
-            // An error means that whoever asked is gone.
-            let _ = self.swarm.behaviour_mut().snapshots.send_response(channel, answer);
+        match event {
+            request_response::Event::Message {
+                message: Message::Request { channel, .. },
+                ..
+            } => {
+                let answer = self.discovery.answer(self.now());
+                // An error means that whoever asked is gone.
+                let _ = self.swarm.behaviour_mut().snapshots.send_response(channel, answer);
+            }
+            request_response::Event::Message {
+                peer,
+                message: Message::Response { response, .. },
+                ..
+            } => self.on_mesh_snapshot(peer, &response),
+            request_response::Event::OutboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "no snapshot of another relay");
+            }
+            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {}
         }
     }
 
@@ -334,6 +367,7 @@ impl EventLoop {
                 let kind = kind_of(&info.protocols);
                 tracing::debug!(%peer_id, agent = info.agent_version, ?kind, "identified");
                 self.rooms.handle_identified(peer_id, kind, self.now());
+                self.on_mesh_identified(peer_id, kind, &info.listen_addrs);
             }
             _ => {}
         }

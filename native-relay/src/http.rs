@@ -1,6 +1,6 @@
 //! What the page's port says over HTTP: the page itself, `/relay.json`, `/healthz`, `/readyz`.
 //!
-//! Every answer is computed at start or from a flag in memory: no request touches a file, and no request has a body
+//! Every answer is computed at start, when what it says changes, or from a flag in memory: no request touches a file, and no request has a body
 //! that anybody reads.
 
 mod csp;
@@ -21,18 +21,18 @@ use tokio::sync::watch;
 
 pub(crate) use self::page::Page;
 pub use self::page::PageError;
-pub(crate) use self::relay_json::Facts;
+pub(crate) use self::relay_json::{Facts, RelayDocument};
 use crate::Phase;
 
 /// The largest body that a request may announce. None is ever read; more is refused with 413.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 
 /// The HTTP service behind the acceptor.
-pub(crate) fn router(page: Page, facts: &Facts, phase: watch::Receiver<Phase>) -> Router {
+pub(crate) fn router(page: Page, document: &RelayDocument, phase: watch::Receiver<Phase>) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz).with_state(phase))
-        .route("/relay.json", relay_json::routes(facts))
+        .route("/relay.json", relay_json::routes(document))
         .fallback_service(page::routes(page))
         .layer(middleware::map_response(add_common_headers))
         .layer(middleware::from_fn(refuse_what_we_never_take))

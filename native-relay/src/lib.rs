@@ -4,8 +4,8 @@
 //! messages of shared rooms by gossip, serves the page, and tells browsers their public address (STUN). It never reads what a circuit carries.
 //!
 //! `config` → `listeners` and `acceptor` → `limits` → `behaviour` → `event_loop`, which asks `discovery` and `rooms` what
-//! to forward; `http` and `stun` answer what is not libp2p. What happens is
-//! counted by `ledger`, which `admin` shows.
+//! to forward and `neighbours` which other relays to connect to; `http` and `stun` answer what is not libp2p. What happens
+//! is counted by `ledger`, which `admin` shows.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), native_relay::StartError> {
@@ -34,6 +34,7 @@ mod ledger;
 mod limits;
 mod listeners;
 mod memory;
+mod neighbours;
 mod pace;
 mod process;
 mod relay;
@@ -46,12 +47,14 @@ pub use self::{
     config::{
         AccessRules, Admin, Bytes, Config, ConfigError, DEFAULT_ADMIN_PORT, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR,
         DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT,
-        Exposure, Limits, LogFormat, MAX_EXTERNAL_ADDRESSES, Network, NetworkError, Percent, Period, Stun, UnitError,
+        Exposure, Limits, LogFormat, MAX_EXTERNAL_ADDRESSES, MAX_NAMED_RELAYS, Network, NetworkError, Percent, Period,
+        RelayAddress, RelayAddressError, Relays, Stun, UnitError,
     },
     event_loop::Status,
     http::PageError,
     identity::IdentityError,
     listeners::{Endpoint, EndpointError},
+    neighbours::{NeighbourState, NeighbourStatus},
     relay::{Relay, StartError},
 };
 

@@ -16,6 +16,7 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed},
+    dns,
     multiaddr::Protocol,
 };
 
@@ -116,21 +117,45 @@ impl FromStr for Endpoint {
     }
 }
 
-/// All transports of a relay. Each takes only addresses of its own kind, so their order does not matter.
+/// Why there are no transports.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportsError {
+    /// The key cannot sign Noise's handshake.
+    #[error(transparent)]
+    Noise(#[from] libp2p::noise::Error),
+    /// The configuration of the host's resolver vanished while it was read.
+    #[error(transparent)]
+    Resolver(#[from] io::Error),
+}
+
+/// All transports of a relay, to listen and to dial other relays. Each takes only addresses of its own kind, but for the last
+/// one: it takes every address with a name, and looks at the rest of it when the name is resolved.
 pub(crate) fn transport(
     identity: &Identity,
     limits: &Limits,
     websockets: websocket::Upgrades,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, libp2p::noise::Error> {
-    let mut all = tcp::transport(&identity.keys)?;
-    for transport in [
-        quic::transport(&identity.keys),
-        webrtc_direct::transport(identity),
-        websocket::transport(&identity.keys, limits.websocket_frame, websockets)?,
-    ] {
-        all = all.or_transport(transport).map(|either, _| either.into_inner()).boxed();
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportsError> {
+    let websocket = websocket::transport(&identity.keys, limits.websocket_frame, websockets)?;
+    let tcp_or_quic = tcp::transport(&identity.keys)?
+        .or_transport(quic::transport(&identity.keys))
+        .map(|either, _| either.into_inner());
+    Ok(websocket
+        .or_transport(webrtc_direct::transport(identity))
+        .map(|either, _| either.into_inner())
+        .or_transport(named(tcp_or_quic)?)
+        .map(|either, _| either.into_inner())
+        .boxed())
+}
+
+/// The same transport for addresses with a name. On a host without a resolver's configuration no name is resolved; that
+/// concerns nobody unless another relay is named by one.
+fn named<T>(transport: T) -> io::Result<dns::tokio::Transport<T>> {
+    if let Err(error) = dns::tokio::Transport::system(()) {
+        tracing::debug!(%error, "names are not resolved");
+        let (nobody, options) = (dns::ResolverConfig::default(), dns::ResolverOpts::default());
+        return Ok(dns::tokio::Transport::custom(transport, nobody, options));
     }
-    Ok(all)
+    dns::tokio::Transport::system(transport)
 }
 
 /// QUIC's IPv6 sockets take IPv6 only: asked for otherwise, the port would be taken by our own IPv4 socket.

@@ -23,11 +23,11 @@ use crate::{
     admin,
     behaviour::{Behaviour, BehaviourEvent},
     books::Books,
-    config::{AccessRules, Config, Limits},
-    event_loop::{self, EventLoop, Request, Status},
-    http::{self, Facts, Page, PageError},
+    config::{AccessRules, Config, Limits, RelayAddress},
+    event_loop::{self, EventLoop, Request, Status, mesh::Mesh},
+    http::{self, Facts, Page, PageError, RelayDocument},
     identity::{self, Identity, IdentityError},
-    listeners::{self, Endpoint, websocket},
+    listeners::{self, Endpoint, TransportsError, websocket},
     stun,
 };
 
@@ -97,7 +97,19 @@ pub enum StartError {
     Interfaces(#[source] io::Error),
     /// Noise cannot be set up with this identity.
     #[error("cannot set up encryption: {0}")]
-    Noise(#[from] libp2p::noise::Error),
+    Noise(#[source] libp2p::noise::Error),
+    /// The configuration of the host's resolver cannot be read.
+    #[error("cannot read how names are resolved: {0}")]
+    Resolver(#[source] io::Error),
+}
+
+impl From<TransportsError> for StartError {
+    fn from(error: TransportsError) -> Self {
+        match error {
+            TransportsError::Noise(error) => Self::Noise(error),
+            TransportsError::Resolver(error) => Self::Resolver(error),
+        }
+    }
 }
 
 impl Relay {
@@ -153,16 +165,28 @@ impl Relay {
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let (stop, phase) = watch::channel(Phase::Starting);
         let (requests, waiting) = mpsc::channel(event_loop::MAX_WAITING_REQUESTS);
-        let facts = Facts {
+        let document = RelayDocument::new(Facts {
             peer: peer_id,
             addresses: addresses.clone(),
             stun: addresses::stun::uris(&config, &stun, &interfaces),
-        };
-        let service = http::router(page, &facts, phase.clone());
+        });
+        let service = http::router(page, &document, phase.clone());
         let mut metrics = Registry::default();
         let books = Books::new(&mut metrics);
         let tally = books.stun();
-        let event_loop = EventLoop::new(swarm, access.clone(), books, &config.limits, stop.clone(), waiting);
+        for ip in config.relays.addresses.iter().filter_map(RelayAddress::ip) {
+            swarm.behaviour_mut().admission.welcome_address(ip);
+        }
+        let mesh = Mesh::new(peer_id, &config, document);
+        let event_loop = EventLoop::new(
+            swarm,
+            access.clone(),
+            books,
+            &config.limits,
+            mesh,
+            stop.clone(),
+            waiting,
+        );
         let sources = admin::Sources::new(peer_id, &config.limits, requests.clone(), metrics);
         let admin_addr = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let tasks = Tasks {
@@ -297,7 +321,7 @@ fn swarm(
     limits: &Limits,
     access: &Control,
     websockets: websocket::Upgrades,
-) -> Result<Swarm<Behaviour>, libp2p::noise::Error> {
+) -> Result<Swarm<Behaviour>, TransportsError> {
     let transport = listeners::transport(identity, limits, websockets)?;
     let behaviour = Behaviour::new(&identity.keys, limits, access);
     let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();

@@ -1,8 +1,13 @@
 //! Which rooms the relay follows, so that they work when no pair of their members is connected directly.
 //!
-//! Rule: a room's topic is followed while at least [`MIN_SUBSCRIBERS`] peers that are not relays have it, and for
-//! [`LINGER`] after. Relays do not count, or two of them would keep a room alive for each other for ever; a peer counts
-//! once identify has told what it is. Never reads a message, and never knows a room's name: topics are hashes.
+//! Rule: a room's topic is followed while at least [`MIN_MEMBERS`] peers that are not relays have it, and for
+//! [`LINGER`] after. While another relay is connected, one member is enough: the others may be there, and neither relay can
+//! tell before the other follows. Relays themselves never count, or two of them would keep a room alive for each other for
+//! ever: each follows for the sake of its own members alone, so when those are gone it leaves, whatever others do.
+//!
+//! So a room goes from relay to relay where both have members, between relays that are connected with each other, and no
+//! further. A peer counts once identify has told what it is. Never reads a message, and never knows a room's name: topics are
+//! hashes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,10 +19,13 @@ use peerway_core::{now::Now, protocol::ROOM_TOPIC_PREFIX};
 
 use crate::{config::Limits, limits::count};
 
-/// How many peers must share a room for it to be followed.
-pub(crate) const MIN_SUBSCRIBERS: usize = 2;
+/// How many peers must share a room for it to be followed by a relay that knows no other.
+pub(crate) const MIN_MEMBERS: usize = 2;
 
-/// How long a room is kept after its second-last subscriber left. A page that reloads is back in a second; to leave and
+/// The same while another relay is connected.
+pub(crate) const MIN_MEMBERS_AMONG_RELAYS: usize = 1;
+
+/// How long a room is kept after it has too few members. A page that reloads is back in a second; to leave and
 /// to follow again would make gossipsub refuse grafts (its unsubscribe back-off) and lose the first messages.
 pub(crate) const LINGER: Duration = Duration::from_secs(60);
 
@@ -57,6 +65,8 @@ pub(crate) struct Rooms {
     /// How many rooms of one peer count. Of further ones nothing is kept: they are followed only if enough others are in.
     max_per_peer: usize,
     peers: BTreeMap<PeerId, Peer>,
+    /// How many of them are relays.
+    relays: usize,
     /// Rooms that somebody counts for, or that are followed.
     rooms: BTreeMap<TopicHash, Room>,
     /// Those that are followed, lingering ones included.
@@ -97,6 +107,7 @@ impl Rooms {
             max_rooms: count(limits.rooms),
             max_per_peer: count(limits.rooms_per_peer),
             peers: BTreeMap::new(),
+            relays: 0,
             rooms: BTreeMap::new(),
             followed: BTreeSet::new(),
             lingering: BTreeSet::new(),
@@ -137,24 +148,38 @@ impl Rooms {
     /// Identify told what a peer is.
     pub(crate) fn handle_identified(&mut self, peer: PeerId, kind: Kind, now: Now) {
         let entry = self.peers.entry(peer).or_default();
-        if entry.kind.replace(kind) == Some(kind) {
+        let before = entry.kind.replace(kind);
+        if before == Some(kind) {
             return;
         }
-        for topic in entry.rooms.clone() {
-            match kind {
-                Kind::Member => {
+        let rooms = entry.rooms.clone();
+        match kind {
+            Kind::Member => {
+                if before == Some(Kind::Relay) {
+                    self.count_relays(self.relays - 1, now);
+                }
+                for topic in rooms {
                     self.rooms.entry(topic.clone()).or_default().subscribers.insert(peer);
                     self.settle(&topic, now);
                 }
-                Kind::Relay => self.uncount(peer, &topic, now),
+            }
+            Kind::Relay => {
+                for topic in rooms {
+                    self.uncount(peer, &topic, now);
+                }
+                self.count_relays(self.relays + 1, now);
             }
         }
     }
 
     /// A peer's last connection is gone.
     pub(crate) fn handle_disconnected(&mut self, peer: PeerId, now: Now) {
-        for topic in self.peers.remove(&peer).unwrap_or_default().rooms {
+        let gone = self.peers.remove(&peer).unwrap_or_default();
+        for topic in gone.rooms {
             self.uncount(peer, &topic, now);
+        }
+        if gone.kind == Some(Kind::Relay) {
+            self.count_relays(self.relays - 1, now);
         }
     }
 
@@ -185,10 +210,31 @@ impl Rooms {
         }
     }
 
+    /// With the first relay that comes, and the last that goes, another number of members is enough.
+    fn count_relays(&mut self, relays: usize, now: Now) {
+        let before = self.enough();
+        self.relays = relays;
+        if self.enough() != before {
+            let all: Vec<TopicHash> = self.rooms.keys().cloned().collect();
+            for topic in all {
+                self.settle(&topic, now);
+            }
+        }
+    }
+
+    fn enough(&self) -> usize {
+        if self.relays > 0 {
+            MIN_MEMBERS_AMONG_RELAYS
+        } else {
+            MIN_MEMBERS
+        }
+    }
+
     /// Applies the rule to one room whose subscribers may have changed.
     fn settle(&mut self, topic: &TopicHash, now: Now) {
+        let min_members = self.enough();
         let Some(room) = self.rooms.get_mut(topic) else { return };
-        let enough = room.subscribers.len() >= MIN_SUBSCRIBERS;
+        let enough = room.subscribers.len() >= min_members;
         let empty = room.subscribers.is_empty();
         match room.state {
             State::NotFollowed if enough => self.follow(topic),
@@ -214,8 +260,9 @@ impl Rooms {
     fn follow(&mut self, topic: &TopicHash) {
         if self.followed.len() >= self.max_rooms {
             let Some((_, first_to_end)) = self.lingering.first().cloned() else {
-                tracing::warn!("as many rooms as we follow are in use; one more is not followed");
-                self.waiting.insert(topic.clone());
+                if self.waiting.insert(topic.clone()) {
+                    tracing::warn!("as many rooms as we follow are in use; one more is not followed");
+                }
                 return;
             };
             self.leave(&first_to_end);
@@ -242,208 +289,4 @@ impl Rooms {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MAX_ROOMS: usize = 12;
-    const MAX_ROOMS_PER_PEER: usize = 3;
-
-    fn limits() -> Limits {
-        Limits {
-            rooms: 12.try_into().unwrap(),
-            rooms_per_peer: 3.try_into().unwrap(),
-            ..Limits::default()
-        }
-    }
-
-    struct World {
-        rooms: Rooms,
-        now: Now,
-    }
-
-    impl World {
-        fn new() -> Self {
-            Self {
-                rooms: Rooms::new(&limits()),
-                now: Now::default(),
-            }
-        }
-
-        fn member(&mut self) -> PeerId {
-            self.arrival(Kind::Member)
-        }
-
-        fn arrival(&mut self, kind: Kind) -> PeerId {
-            let peer = PeerId::random();
-            self.rooms.handle_identified(peer, kind, self.now);
-            peer
-        }
-
-        fn joins(&mut self, peer: PeerId, topic: &TopicHash) -> Vec<Action> {
-            self.rooms.handle_subscribed(peer, topic.clone(), self.now);
-            self.actions()
-        }
-
-        fn leaves(&mut self, peer: PeerId, topic: &TopicHash) -> Vec<Action> {
-            self.rooms.handle_unsubscribed(peer, topic, self.now);
-            self.actions()
-        }
-
-        fn passes(&mut self, time: Duration) -> Vec<Action> {
-            self.now = self.now.after(time);
-            self.rooms.handle_timeout(self.now);
-            self.actions()
-        }
-
-        fn actions(&mut self) -> Vec<Action> {
-            std::iter::from_fn(|| self.rooms.poll_action()).collect()
-        }
-    }
-
-    fn room(number: usize) -> TopicHash {
-        TopicHash::from_raw(format!("{ROOM_TOPIC_PREFIX}{number:032x}"))
-    }
-
-    #[test]
-    fn when_a_second_member_joins_the_room_is_followed() {
-        let mut world = World::new();
-        let (a, b) = (world.member(), world.member());
-        assert_eq!(world.joins(a, &room(1)), []);
-        assert_eq!(world.joins(a, &room(1)), []);
-        assert_eq!(world.joins(b, &room(1)), [Action::Follow(room(1))]);
-        assert!(world.rooms.followed.contains(&room(1)));
-    }
-
-    #[test]
-    fn when_the_second_last_member_leaves_the_room_is_left_after_a_while() {
-        let mut world = World::new();
-        let (a, b) = (world.member(), world.member());
-        world.joins(a, &room(1));
-        world.joins(b, &room(1));
-        assert_eq!(world.leaves(b, &room(1)), []);
-        assert_eq!(world.rooms.poll_timeout(), Some(LINGER));
-        assert_eq!(world.passes(LINGER - Duration::from_millis(1)), []);
-        assert_eq!(world.passes(Duration::from_millis(1)), [Action::Leave(room(1))]);
-        assert!(!world.rooms.followed.contains(&room(1)));
-        assert_eq!(world.rooms.poll_timeout(), None);
-    }
-
-    #[test]
-    fn when_a_member_disconnects_and_returns_the_room_was_never_left() {
-        let mut world = World::new();
-        let (a, b) = (world.member(), world.member());
-        world.joins(a, &room(1));
-        world.joins(b, &room(1));
-        world.rooms.handle_disconnected(b, world.now);
-        world.passes(LINGER / 2);
-        world.rooms.handle_identified(b, Kind::Member, world.now);
-        assert_eq!(world.joins(b, &room(1)), []);
-        assert_eq!(world.passes(LINGER * 10), []);
-        assert!(world.rooms.followed.contains(&room(1)));
-    }
-
-    #[test]
-    fn when_everybody_is_gone_nothing_is_remembered() {
-        let mut world = World::new();
-        let peers = [world.member(), world.member(), world.member()];
-        for peer in peers {
-            world.joins(peer, &room(1));
-        }
-        world.joins(peers[0], &room(2));
-        for peer in peers {
-            world.rooms.handle_disconnected(peer, world.now);
-        }
-        world.passes(LINGER);
-        assert!(world.rooms.peers.is_empty() && world.rooms.rooms.is_empty() && world.rooms.followed.is_empty());
-    }
-
-    #[test]
-    fn when_relays_or_unknown_peers_subscribe_they_do_not_count() {
-        let mut world = World::new();
-        let (member, relay, unknown) = (world.member(), world.arrival(Kind::Relay), PeerId::random());
-        for peer in [member, relay, unknown] {
-            assert_eq!(world.joins(peer, &room(1)), []);
-        }
-        world.rooms.handle_identified(unknown, Kind::Member, world.now);
-        assert_eq!(world.actions(), [Action::Follow(room(1))]);
-    }
-
-    #[test]
-    fn when_a_member_turns_out_to_be_a_relay_it_no_longer_counts() {
-        let mut world = World::new();
-        let (a, b) = (world.member(), world.member());
-        world.joins(a, &room(1));
-        world.joins(b, &room(1));
-        world.rooms.handle_identified(b, Kind::Relay, world.now);
-        assert_eq!(world.passes(LINGER), [Action::Leave(room(1))]);
-    }
-
-    #[test]
-    fn when_a_topic_has_not_the_form_of_a_room_it_is_never_followed() {
-        let mut world = World::new();
-        let (a, b) = (world.member(), world.member());
-        for topic in [
-            "p2p-discovery",
-            "peerway/room/1/",
-            "peerway/room/1/0123456789ABCDEF0123456789abcdef",
-            "peerway/room/1/0123456789abcdef0123456789abcdef0",
-            "peerway/room/2/0123456789abcdef0123456789abcdef",
-            "peerway/room/1/0123456789abcdef0123456789abcdé",
-        ] {
-            let topic = TopicHash::from_raw(topic);
-            world.joins(a, &topic);
-            assert_eq!(world.joins(b, &topic), [], "{topic}");
-        }
-    }
-
-    #[test]
-    fn when_one_peer_is_in_many_rooms_only_the_first_ones_count() {
-        let mut world = World::new();
-        let (a, b) = (world.member(), world.member());
-        for number in 0..MAX_ROOMS_PER_PEER + 3 {
-            world.joins(a, &room(number));
-        }
-        assert_eq!(world.joins(b, &room(MAX_ROOMS_PER_PEER)), []);
-        assert_eq!(
-            world.joins(b, &room(MAX_ROOMS_PER_PEER - 1)),
-            [Action::Follow(room(MAX_ROOMS_PER_PEER - 1))]
-        );
-    }
-
-    #[test]
-    fn when_full_a_lingering_room_makes_way_and_a_waiting_one_gets_the_next_place() {
-        let mut world = World::new();
-        let mut members = Vec::new();
-        for number in 0..MAX_ROOMS {
-            if number % MAX_ROOMS_PER_PEER == 0 {
-                members = vec![world.member(), world.member()];
-            }
-            assert_eq!(
-                [
-                    world.joins(members[0], &room(number)),
-                    world.joins(members[1], &room(number))
-                ]
-                .concat()
-                .len(),
-                1
-            );
-        }
-        let last = members;
-        let (a, b) = (world.member(), world.member());
-        world.joins(a, &room(9_000));
-        assert_eq!(world.joins(b, &room(9_000)), [], "full, and all in use");
-
-        world.leaves(last[0], &room(MAX_ROOMS - 1));
-        assert_eq!(
-            world.passes(LINGER),
-            [Action::Leave(room(MAX_ROOMS - 1)), Action::Follow(room(9_000))]
-        );
-
-        world.leaves(last[0], &room(MAX_ROOMS - 2));
-        world.joins(a, &room(9_001));
-        assert_eq!(
-            world.joins(b, &room(9_001)),
-            [Action::Leave(room(MAX_ROOMS - 2)), Action::Follow(room(9_001))]
-        );
-    }
-}
+mod tests;

@@ -33,6 +33,8 @@ struct State {
     connections: HashMap<ConnectionId, (PeerId, Option<IpAddr>)>,
     /// The tokens that were presented, by their hashes: a token that is taken out of the file no longer holds.
     presented: BTreeMap<PeerId, tokens::Hash>,
+    /// The other relays that the operator named: as good as having presented a token. Bounded by the configuration.
+    relays: BTreeSet<PeerId>,
     /// When connections that need a token have to have presented it, on [`Now::mono`].
     waiting: BTreeSet<(Duration, PeerId)>,
 }
@@ -47,6 +49,16 @@ impl Control {
     /// From now on these rules hold. [`Self::refused`] says whom that concerns.
     pub(crate) fn replace(&self, rules: Rules) {
         self.state().rules = rules;
+    }
+
+    /// The operator named this relay: it needs no token, and to be on no list but that.
+    pub(crate) fn welcome(&self, relay: PeerId) {
+        self.state().relays.insert(relay);
+    }
+
+    /// It is none of the named relays any more.
+    pub(crate) fn dismiss(&self, relay: PeerId) {
+        self.state().relays.remove(&relay);
     }
 
     /// Whether a connection from this address may be tried.
@@ -185,6 +197,7 @@ impl State {
         let holds = |hash: &tokens::Hash| self.rules.tokens.contains(hash);
         let token = match self.presented.get(&peer) {
             Some(hash) if holds(hash) => Token::Presented,
+            Some(_) | None if self.relays.contains(&peer) => Token::Presented,
             Some(_) | None => Token::Missing,
         };
         self.rules.access(peer, ip, token)
@@ -264,6 +277,25 @@ mod tests {
             assert_eq!(control.poll_timeout(), Some(FAREWELL));
         }
         assert_eq!(control.handle_timeout(now.after(FAREWELL)), [wrong]);
+    }
+
+    #[test]
+    fn when_the_operator_named_a_relay_it_needs_no_token_unless_it_is_denied() {
+        let (control, now) = (Control::new(with_tokens(TOKEN)), Now::default());
+        let (_, relay) = connects(&control, 1, now);
+        control.welcome(relay);
+        assert_eq!(control.service(relay, &address()), Access::Allow);
+        assert_eq!(control.handle_timeout(now.after(GRACE)), []);
+        control.dismiss(relay);
+        assert_ne!(control.service(relay, &address()), Access::Allow);
+
+        control.welcome(relay);
+        let lists = AccessRules {
+            deny_peers: vec![relay],
+            ..AccessRules::default()
+        };
+        control.replace(Rules::load(&lists).unwrap());
+        assert_ne!(control.connection(relay, &address()), Access::Allow);
     }
 
     #[test]

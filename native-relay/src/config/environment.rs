@@ -100,6 +100,9 @@ mod tests {
             .unwrap()
             .limits;
         assert_eq!(limits.shared_networks.map(|networks| networks.len()), Some(2));
+        let two = "/ip4/192.0.2.7/tcp/4001, /dns/relay.example/tcp/443/wss";
+        let relays = reading("PEERWAY_RELAY_RELAYS_ADDRESSES", two).unwrap().relays;
+        assert_eq!(relays.addresses.map(|addresses| addresses.len()), Some(2));
     }
 
     #[test]

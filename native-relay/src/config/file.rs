@@ -104,6 +104,10 @@ mod tests {
                 "[limits]\nshared_networks = [\"a\"]",
                 "2: limits.shared_networks: \"a\": expected an address or a network",
             ),
+            (
+                "[relays]\naddresses = [\"/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA\"]",
+                "2: relays.addresses: ",
+            ),
             ("limits.circuits = 0", "1: limits.circuits: "),
             ("http = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"", "2: duplicate key"),
             ("[limits", "1: "),

@@ -8,7 +8,7 @@ use clap::{Parser, builder::FalseyValueParser};
 use confique::Layer as _;
 use libp2p::Multiaddr;
 
-use super::{Admin, ConfigError, Exposure, Layer, LogFormat, Stun, announceable};
+use super::{Admin, ConfigError, Exposure, Layer, LogFormat, RelayAddress, Stun, announceable, relays};
 use crate::listeners::Endpoint;
 
 /// What the command line asks for.
@@ -24,7 +24,7 @@ pub(super) enum Task {
 
 /// The public relay of Peerway: carries circuits between peers, spreads their announcements, serves the page.
 ///
-/// Limits and access are set in a file (--config), or each by a variable named after its section and its key, such as
+/// Limits, access and what else has no flag are set in a file (--config), or each by a variable named after its section and its key, such as
 /// PEERWAY_RELAY_LIMITS_CIRCUITS. --print-config explains every key.
 #[derive(Debug, Parser)]
 #[command(name = "native-relay", version)]
@@ -71,6 +71,9 @@ pub(super) struct Flags {
     /// Listen on all interfaces; announce only what strangers can reach
     #[arg(long, env = "PEERWAY_RELAY_PUBLIC", value_parser = FalseyValueParser::new())]
     public: bool,
+    /// Where another relay is that this one makes one network with, with or without /p2p/ID. Repeatable, at most 16
+    #[arg(long, value_name = "MULTIADDR")]
+    relay: Vec<RelayAddress>,
     /// How the log is written to standard error [default: text]
     #[arg(long, value_name = "FORMAT", env = "PEERWAY_RELAY_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -117,6 +120,7 @@ impl Flags {
     fn into_layer(self) -> Result<Layer, ConfigError> {
         announceable(&self.external_address)
             .map_err(|error| ConfigError::Invalid(format!("--external-address: {error}")))?;
+        relays::few_enough(&self.relay).map_err(|error| ConfigError::Invalid(format!("--relay: {error}")))?;
         Ok(Layer {
             exposure: exposure(self.lan, self.public)?,
             http: self.http,
@@ -127,6 +131,9 @@ impl Flags {
             data_dir: self.data_dir,
             page: self.page,
             log_format: self.log_format,
+            relays: relays::Layer {
+                addresses: some(self.relay),
+            },
             ..Layer::empty()
         })
     }

@@ -2,6 +2,8 @@
 //!
 //! For everybody, pages of other origins included. Its `Date` header is what pages compare their clock with.
 
+use std::sync::Arc;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -11,8 +13,35 @@ use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
 use peerway_core::protocol::DISCOVERY_TOPIC;
 use serde::Serialize;
+use tokio::sync::watch;
 
-/// What `/relay.json` says about this relay.
+use crate::neighbours::Published;
+
+/// The document as it is right now. It is encoded when it changes, not when somebody asks.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayDocument {
+    facts: Arc<Facts>,
+    body: watch::Sender<Bytes>,
+}
+
+impl RelayDocument {
+    /// No other relay is known yet.
+    pub(crate) fn new(facts: Facts) -> Self {
+        let body = watch::Sender::new(encode(&facts, &[]));
+        Self {
+            facts: Arc::new(facts),
+            body,
+        }
+    }
+
+    /// From now on, these are the other relays.
+    pub(crate) fn set_relays(&self, relays: &[Published]) {
+        self.body.send_replace(encode(&self.facts, relays));
+    }
+}
+
+/// What `/relay.json` says about this relay, whatever happens.
+#[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) peer: PeerId,
     /// Each ends in `/p2p/<peer>`.
@@ -30,7 +59,7 @@ struct RelayJson {
     stun: Vec<String>,
     /// Discovery scopes that this relay forwards.
     topics: [&'static str; 1],
-    /// Relays that this one knows, in the same form as itself.
+    /// Relays that this one makes one network with and that are there now, in the same form as itself.
     relays: Vec<Neighbour>,
     version: &'static str,
 }
@@ -42,21 +71,30 @@ struct Neighbour {
     addrs: Vec<String>,
 }
 
-pub(super) fn routes<S: Clone + Send + Sync + 'static>(facts: &Facts) -> MethodRouter<S> {
-    let body = Bytes::from(encode(facts));
-    get(move || std::future::ready(answer(body))).options(preflight)
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: &RelayDocument) -> MethodRouter<S> {
+    let body = document.body.subscribe();
+    get(move || std::future::ready(answer(body.borrow().clone()))).options(preflight)
 }
 
-fn encode(facts: &Facts) -> Vec<u8> {
+fn encode(facts: &Facts, relays: &[Published]) -> Bytes {
+    let text = |addresses: &[Multiaddr]| addresses.iter().map(Multiaddr::to_string).collect();
     let json = RelayJson {
         peer_id: facts.peer.to_string(),
-        addrs: facts.addresses.iter().map(Multiaddr::to_string).collect(),
+        addrs: text(&facts.addresses),
         stun: facts.stun.clone(),
         topics: [DISCOVERY_TOPIC],
-        relays: Vec::new(),
+        relays: relays
+            .iter()
+            .map(|relay| Neighbour {
+                peer_id: relay.peer.to_string(),
+                addrs: text(&relay.addresses),
+            })
+            .collect(),
         version: env!("CARGO_PKG_VERSION"),
     };
-    serde_json::to_vec(&json).expect("strings and lists of strings are always JSON")
+    serde_json::to_vec(&json)
+        .expect("strings and lists of strings are always JSON")
+        .into()
 }
 
 fn answer(body: Bytes) -> Response {

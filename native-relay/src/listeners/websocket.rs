@@ -1,6 +1,7 @@
-//! libp2p over WebSocket on the page's port: a transport whose sockets come from [`crate::acceptor`].
+//! libp2p over WebSocket on the page's port: a transport whose sockets come from [`crate::acceptor`], and which dials other
+//! relays.
 //!
-//! Never dials and owns no socket: the acceptor decides what is a WebSocket, this end speaks libp2p with it.
+//! Listens on no socket of its own: the acceptor decides what is a WebSocket, this end speaks libp2p with it.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +11,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::future::{Ready, ready};
+use bytes::Bytes;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Ready, ready},
+};
 use libp2p::{
     Multiaddr, PeerId, Transport,
     core::{
@@ -25,7 +30,7 @@ use libp2p::{
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use crate::{acceptor::Replayed, config::Bytes};
+use crate::{acceptor::Replayed, config};
 
 /// One accepted socket whose first request asks for a WebSocket; nothing of it has been answered.
 pub(crate) struct Upgrade {
@@ -38,10 +43,10 @@ pub(crate) struct Upgrade {
 /// anybody.
 pub(crate) fn transport(
     keys: &Keypair,
-    max_frame: Bytes,
+    max_frame: config::Bytes,
     upgrades: Upgrades,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let mut transport = websocket::Config::new(upgrades);
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, super::TransportsError> {
+    let mut transport = websocket::Config::new(super::named(upgrades)?);
     transport.set_max_data_size(usize::try_from(max_frame.get()).unwrap_or(usize::MAX));
     Ok(transport
         .upgrade(Version::V1Lazy)
@@ -83,7 +88,7 @@ impl Transport for Upgrades {
     type Output = Compat<Replayed<TcpStream>>;
     type Error = io::Error;
     type ListenerUpgrade = Accepted;
-    type Dial = Ready<io::Result<Self::Output>>;
+    type Dial = BoxFuture<'static, io::Result<Self::Output>>;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
         let Some(socket) = self
@@ -116,7 +121,15 @@ impl Transport for Upgrades {
     }
 
     fn dial(&mut self, address: Multiaddr, _: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
-        Err(TransportError::MultiaddrNotSupported(address))
+        let Some(socket) = tcp_socket(&address) else {
+            return Err(TransportError::MultiaddrNotSupported(address));
+        };
+        let dial = async move {
+            let stream = TcpStream::connect(socket).await?;
+            stream.set_nodelay(true)?;
+            Ok(Replayed::new(Bytes::new(), stream).compat())
+        };
+        Ok(dial.boxed())
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
@@ -145,6 +158,19 @@ impl Transport for Upgrades {
 fn accepts(bound: SocketAddr, local: SocketAddr) -> bool {
     let same_host = bound.ip() == local.ip() || (bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4());
     same_host && bound.port() == local.port()
+}
+
+/// The swarm leaves `/p2p` at the end of what is dialled.
+fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
+    match address.iter().collect::<Vec<_>>()[..] {
+        [Protocol::Ip4(ip), Protocol::Tcp(port)] | [Protocol::Ip4(ip), Protocol::Tcp(port), Protocol::P2p(_)] => {
+            Some((ip, port).into())
+        }
+        [Protocol::Ip6(ip), Protocol::Tcp(port)] | [Protocol::Ip6(ip), Protocol::Tcp(port), Protocol::P2p(_)] => {
+            Some((ip, port).into())
+        }
+        _ => None,
+    }
 }
 
 fn tcp_address(socket: SocketAddr) -> Multiaddr {

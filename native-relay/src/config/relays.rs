@@ -1,0 +1,192 @@
+//! `[relays]`: the other relays that this one makes one network with.
+//!
+//! Decides only what the address of a relay is. When each is dialled is [`crate::neighbours`]'s business.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use peerway_core::dial::route::{AddressForm, Classified, Host, Transport, TransportAddress, classify};
+use serde::Serialize;
+
+use super::units::as_text;
+
+/// How many addresses of other relays may be named.
+pub const MAX_NAMED_RELAYS: usize = 16;
+
+/// Other relays that this one makes one network with: who is announced at one is known at all of them, and what is said in
+/// a room at one is heard at all that are connected with it. Of two relays one has to name the other; a relay that is not
+/// named is not passed on to pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, confique::Config)]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+pub struct Relays {
+    /// Where the other relays are, as "/dns4/relay.example/tcp/443/wss", "/ip4/192.0.2.7/tcp/4001" or the like; at most
+    /// 16. Whoever answers there is taken for the relay, unless "/p2p/" and a peer id stand behind it: then nobody else
+    /// is. Several addresses with the same id are one relay. Rooms are passed on between relays that are connected with
+    /// each other, not further: name all of them at each. This relay's own address in the list does no harm.
+    /// Cost: what is announced and said anywhere is sent once to each of them. They are held by none of the limits on
+    /// connections, and need no token.
+    #[config(default = [], validate = few_enough)]
+    pub addresses: Vec<RelayAddress>,
+}
+
+/// One layer of it: what a file, the environment or the flags say.
+pub(super) type Layer = <Relays as confique::Config>::Layer;
+
+/// Where another relay is, and who it has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    transport: Multiaddr,
+    host: Host,
+    peer: Option<PeerId>,
+}
+
+/// Why a text is no [`RelayAddress`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RelayAddressError {
+    /// It is no multiaddr at all.
+    #[error("not a multiaddr: {0}")]
+    Malformed(String),
+    /// It leads through a relay: a relay behind another cannot carry circuits, because there are none inside circuits.
+    #[error("this is an address behind a relay, not one of a relay")]
+    Circuit,
+    /// It says who, but not where.
+    #[error("this says who the relay is, but not where: an address has to stand before /p2p")]
+    NoTransport,
+    /// No transport of this relay leads there.
+    #[error(
+        "expected /ip4|ip6|dns|dns4|dns6/HOST followed by /tcp/PORT, /tcp/PORT/ws, /tcp/PORT/wss, /udp/PORT/quic-v1 or \
+         (not with a name) /udp/PORT/webrtc-direct/certhash/HASH"
+    )]
+    Unsupported,
+}
+
+impl RelayAddress {
+    /// What is dialled: without `/p2p`.
+    #[must_use]
+    pub fn transport(&self) -> &Multiaddr {
+        &self.transport
+    }
+
+    /// Who has to answer; `None`: whoever does is the relay.
+    #[must_use]
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    /// The host, if it is given by number.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(ip),
+            Host::Name(_) => None,
+        }
+    }
+}
+
+impl FromStr for RelayAddress {
+    type Err = RelayAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed = |error: libp2p::multiaddr::Error| RelayAddressError::Malformed(error.to_string());
+        let address: Multiaddr = text.parse().map_err(malformed)?;
+        if address.iter().any(|part| part == Protocol::P2pCircuit) {
+            return Err(RelayAddressError::Circuit);
+        }
+        if matches!(address.iter().next(), Some(Protocol::P2p(_))) {
+            return Err(RelayAddressError::NoTransport);
+        }
+        match classify(&address) {
+            Some(Classified {
+                target,
+                form: AddressForm::Direct(direct),
+            }) if is_dialable(&direct) => Ok(Self {
+                transport: direct.address,
+                host: direct.host,
+                peer: target,
+            }),
+            Some(_) | None => Err(RelayAddressError::Unsupported),
+        }
+    }
+}
+
+/// WebRTC-direct resolves no names: the certificate says who answers.
+fn is_dialable(direct: &TransportAddress) -> bool {
+    match direct.host {
+        Host::Ip(_) => true,
+        Host::Name(_) => direct.transport != Transport::WebRtcDirect,
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => self.transport.clone().with(Protocol::P2p(peer)).fmt(f),
+            None => self.transport.fmt(f),
+        }
+    }
+}
+
+as_text!(
+    RelayAddress,
+    "the multiaddr of a relay, such as \"/ip4/192.0.2.7/tcp/4001\""
+);
+
+/// Whether as many relays may be named.
+pub(super) fn few_enough(addresses: &impl AsRef<[RelayAddress]>) -> Result<(), String> {
+    match addresses.as_ref().len() {
+        0..=MAX_NAMED_RELAYS => Ok(()),
+        count => Err(format!(
+            "{count} addresses are given; at most {MAX_NAMED_RELAYS} may be"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+    const HASH: &str = "uEiDikp5KVUgkLta1EjUN-IKbHk-dUBg8VzKgf5nXxLK46w";
+
+    #[test]
+    fn a_relay_is_named_by_any_address_that_a_relay_listens_on_with_or_without_its_id() {
+        for (transport, ip) in [
+            ("/ip4/192.0.2.7/tcp/4001", Some("192.0.2.7")),
+            ("/ip6/2001:db8::7/udp/4001/quic-v1", Some("2001:db8::7")),
+            ("/ip4/127.0.0.1/tcp/8080/ws", Some("127.0.0.1")),
+            ("/dns4/relay.example/tcp/443/tls/ws", None),
+            ("/dns/relay.example/tcp/4001", None),
+            (
+                &format!("/ip4/192.0.2.7/udp/4003/webrtc-direct/certhash/{HASH}"),
+                Some("192.0.2.7"),
+            ),
+        ] {
+            let without: RelayAddress = transport.parse().unwrap();
+            assert_eq!((without.peer(), without.to_string()), (None, transport.to_owned()));
+            assert_eq!(without.ip(), ip.map(|ip| ip.parse().unwrap()), "{transport}");
+            let text = format!("{transport}/p2p/{PEER}");
+            let with: RelayAddress = text.parse().unwrap();
+            assert_eq!((with.peer(), with.to_string()), (PEER.parse().ok(), text));
+            assert_eq!(with.transport(), without.transport());
+        }
+    }
+
+    #[test]
+    fn what_is_no_relays_address_is_refused_with_the_reason() {
+        let read = |text: &str| text.parse::<RelayAddress>().unwrap_err();
+        assert!(matches!(read("relay.example:4001"), RelayAddressError::Malformed(_)));
+        assert_eq!(read(&format!("/p2p/{PEER}")), RelayAddressError::NoTransport);
+        let behind = format!("/ip4/192.0.2.7/tcp/4001/p2p/{PEER}/p2p-circuit");
+        assert_eq!(read(&behind), RelayAddressError::Circuit);
+        for text in [
+            "/ip4/192.0.2.7",
+            "/ip4/192.0.2.7/tcp/0",
+            "/ip4/0.0.0.0/tcp/4001",
+            "/ip4/192.0.2.7/udp/4001",
+            "/ip4/192.0.2.7/udp/4003/webrtc-direct",
+            &format!("/dns4/relay.example/udp/4003/webrtc-direct/certhash/{HASH}"),
+            "/memory/7",
+        ] {
+            assert_eq!(read(text), RelayAddressError::Unsupported, "{text}");
+        }
+    }
+}
