@@ -39,6 +39,14 @@ impl Engine {
         added
     }
 
+    /// A relay of ours names these as relays of its network.
+    pub fn vouch_for_relays(&mut self, relays: Vec<PeerId>, now: Now) {
+        for relay in relays {
+            self.dialer.handle_relay_named(relay);
+        }
+        self.settle(now);
+    }
+
     /// Dial this peer whatever the plan says of it.
     pub fn connect(&mut self, peer: PeerId, reach: Reach, now: Now) {
         self.discovery.pin(peer);

@@ -39,6 +39,9 @@ pub enum Command {
         /// What the relay's keeper gave.
         token: AccessToken,
     },
+    /// A relay of ours names these as relays of its network: when peers announce them, trying them does not count against what
+    /// is tried on the word of strangers. At most [`MAX_NAMED_RELAYS`](crate::dial::foreign::MAX_NAMED_RELAYS) are heard.
+    VouchForRelays(Vec<PeerId>),
     /// Dial this peer whatever the dial plan says of it, and keep it in the peer book.
     Connect {
         /// Who.

@@ -81,6 +81,8 @@ struct Pump {
     /// While the relay is lost: when its document was last asked for.
     asked_at: Option<Duration>,
     server: Server,
+    /// The other relay on which we hold a slot.
+    second: Option<PeerId>,
     stun: Stun,
     /// What the user was last told about the clock.
     skew: Option<Skew>,
@@ -172,6 +174,7 @@ impl Pump {
             asks,
             asked_at: None,
             server: Server::Answers,
+            second: None,
             stun: Stun::OfTheRelay,
             skew: None,
             token,
@@ -355,7 +358,12 @@ impl Pump {
 
     async fn on_report(&mut self, report: Report) -> Flow {
         match report {
-            Report::Relay { relay, stun, skew } => {
+            Report::Relay {
+                relay,
+                others,
+                stun,
+                skew,
+            } => {
                 if clock::is_news(self.skew, skew) {
                     self.skew = skew;
                     self.model.draw_skew(skew);
@@ -364,6 +372,7 @@ impl Pump {
                     self.tell(Command::SetStunServers(stun)).await;
                 }
                 let added = self.add_relay(relay).await;
+                self.use_others(&others).await;
                 match std::mem::replace(&mut self.server, Server::Answers) {
                     Server::Answers => added,
                     // It was down and is back: no need to wait for the node's next try.
@@ -377,6 +386,19 @@ impl Pump {
                 }
                 Flow::On
             }
+        }
+    }
+
+    /// Our relay vouches for those of its network, and on one of them we hold our second slot: the same one for as long as the
+    /// page lives, or each look at the document could add another.
+    async fn use_others(&mut self, others: &[RelaySpec]) {
+        let vouched = others.iter().filter_map(|other| other.peer).collect();
+        self.tell(Command::VouchForRelays(vouched)).await;
+        if self.second.is_none()
+            && let Some(second) = relays::second(self.node.local_peer_id(), others)
+        {
+            self.second = second.peer;
+            self.tell(Command::AddRelay(second.clone())).await;
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Left out is what cannot work from here: transports no browser speaks, plain `ws` from an https page, private and
 //! loopback addresses unless the page itself was loaded from such a place, addresses of another peer.
+//! The page holds a second slot, on another relay of its relay's network ([`second`]), by the same rules for addresses.
 //! What the user gives as `?relay=` is the user's word: it replaces everything, and only the transport is judged.
 
 mod document;
@@ -49,15 +50,8 @@ pub(crate) enum Transport {
 
 /// The relay that serves the page, in the order in which its addresses are tried.
 pub(crate) fn from_document(origin: &PageOrigin, document: &RelayDocument) -> RelaySpec {
-    let mut listed: Vec<(Rank, Multiaddr)> = document
-        .addrs
-        .iter()
-        .filter_map(|address| usable(origin, document.peer, address))
-        .collect();
-    // Stable: among equals the relay's own order stands.
-    listed.sort_by_key(|(rank, _)| *rank);
     let mut addrs = vec![own_address(origin)];
-    for (_, address) in listed {
+    for address in listed(origin, document.peer, &document.addrs) {
         if addrs.len() < MAX_ADDRESSES && !addrs.contains(&address) && !same_place(&addrs[0], &address) {
             addrs.push(address);
         }
@@ -66,6 +60,36 @@ pub(crate) fn from_document(origin: &PageOrigin, document: &RelayDocument) -> Re
         peer: Some(document.peer),
         addrs,
     }
+}
+
+/// The other relays of the network that this page could use.
+pub(crate) fn others(origin: &PageOrigin, document: &RelayDocument) -> Vec<RelaySpec> {
+    let others = document.relays.iter().filter(|(peer, _)| *peer != document.peer);
+    let specs = others.map(|(peer, addrs)| RelaySpec {
+        peer: Some(*peer),
+        addrs: listed(origin, *peer, addrs).into_iter().take(MAX_ADDRESSES).collect(),
+    });
+    specs.filter(|spec| !spec.addrs.is_empty()).collect()
+}
+
+/// The one of them on which this page holds its second slot: the nearest by the XOR of the ids. So pages spread over all of
+/// them, and each chooses the same one again.
+pub(crate) fn second(local: PeerId, others: &[RelaySpec]) -> Option<&RelaySpec> {
+    let distance = |spec: &&RelaySpec| {
+        let other = spec.peer.map(|peer| peer.to_bytes()).unwrap_or_default();
+        let pairs = other.into_iter().zip(local.to_bytes());
+        pairs.map(|(one, other)| one ^ other).collect::<Vec<u8>>()
+    };
+    others.iter().min_by_key(distance)
+}
+
+/// Those addresses of a relay that can work from here, in the order in which they are tried; without `/p2p`.
+fn listed(origin: &PageOrigin, relay: PeerId, addrs: &[Multiaddr]) -> Vec<Multiaddr> {
+    let usable = addrs.iter().filter_map(|address| usable(origin, relay, address));
+    let mut listed: Vec<(Rank, Multiaddr)> = usable.collect();
+    // Stable: among equals the relay's own order stands.
+    listed.sort_by_key(|(rank, _)| *rank);
+    listed.into_iter().map(|(_, address)| address).collect()
 }
 
 /// How this page looks at the addresses of strangers: never nearer to the user's machine than the page itself is.
@@ -205,6 +229,7 @@ mod tests {
             peer: RELAY.parse().unwrap(),
             addrs: listed.iter().map(|address| address.parse().unwrap()).collect(),
             stun: Vec::new(),
+            relays: Vec::new(),
         };
         from_document(&origin(page), &document)
             .addrs
@@ -329,6 +354,45 @@ mod tests {
             ),
             ["/ip4/203.0.113.1/tcp/9000/ws"]
         );
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn of_other_relays_those_count_that_can_be_used_from_here_and_each_page_chooses_the_same_one_again() {
+        let addresses = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<Multiaddr>>()
+        };
+        let public = ["/ip4/203.0.113.1/tcp/4001", "/ip4/203.0.113.1/tcp/8080/ws"];
+        let ids: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
+        let document = RelayDocument {
+            peer: RELAY.parse().unwrap(),
+            addrs: Vec::new(),
+            stun: Vec::new(),
+            relays: vec![
+                (RELAY.parse().unwrap(), addresses(&public)),
+                (ids[0], addresses(&public)),
+                (ids[1], addresses(&["/ip4/127.0.0.1/tcp/8080/ws"])),
+                (ids[2], addresses(&public)),
+            ],
+        };
+        let others = others(&origin(("http", "203.0.113.9", 80)), &document);
+        let named: Vec<_> = others.iter().filter_map(|spec| spec.peer).collect();
+        assert_eq!(named, [ids[0], ids[2]]);
+        assert_eq!(others[0].addrs, addresses(&public[1..]));
+        assert_eq!(super::others(&origin(("https", "203.0.113.9", 443)), &document), []);
+
+        let mut chosen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let local = PeerId::random();
+            let one = second(local, &others).unwrap();
+            let turned: Vec<_> = others.iter().rev().cloned().collect();
+            assert_eq!(second(local, &turned), Some(one));
+            chosen.insert(one.peer);
+        }
+        assert_eq!(chosen.len(), 2, "all pages chose the same one");
+        assert_eq!(second(PeerId::random(), &[]), None);
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -37,9 +37,10 @@ pub(crate) enum SourceFailure {
 /// What the source found out.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Report {
-    /// This is the relay, the STUN servers it offers, and how our clock compares with its own.
+    /// This is the relay, other relays of its network, the STUN servers it offers, and how our clock compares with its own.
     Relay {
         relay: RelaySpec,
+        others: Vec<RelaySpec>,
         stun: Vec<String>,
         skew: Option<Skew>,
     },
@@ -91,6 +92,7 @@ async fn look(origin: &PageOrigin) -> Result<Report, SourceFailure> {
     let document = RelayDocument::parse(&answer.body)?;
     Ok(Report::Relay {
         relay: relays::from_document(origin, &document),
+        others: relays::others(origin, &document),
         stun: relays::stun::from_document(origin, &document),
         skew: answer
             .server_millis

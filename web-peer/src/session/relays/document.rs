@@ -12,7 +12,12 @@ pub(crate) struct RelayDocument {
     pub(crate) addrs: Vec<Multiaddr>,
     /// Its STUN servers as URIs, in its order; not looked at yet.
     pub(crate) stun: Vec<String>,
+    /// Other relays of its network, in its order: ids and addresses as above. At most [`MAX_RELAYS`].
+    pub(crate) relays: Vec<(PeerId, Vec<Multiaddr>)>,
 }
+
+/// Other relays that are read; those beyond are not seen.
+const MAX_RELAYS: usize = 16;
 
 /// Why a document is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +40,28 @@ impl RelayDocument {
             addrs: Vec<String>,
             #[serde(default)]
             stun: Vec<String>,
+            #[serde(default)]
+            relays: Vec<OtherRelay>,
         }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct OtherRelay {
+            peer_id: String,
+            #[serde(default)]
+            addrs: Vec<String>,
+        }
+        let addresses = |texts: &[String]| texts.iter().filter_map(|address| address.parse().ok()).collect();
         let wire: Wire = serde_json::from_str(body).map_err(|_| DocumentError::Shape)?;
         Ok(Self {
             peer: wire.peer_id.parse().map_err(|_| DocumentError::PeerId)?,
-            addrs: wire.addrs.iter().filter_map(|address| address.parse().ok()).collect(),
+            addrs: addresses(&wire.addrs),
             stun: wire.stun,
+            relays: wire
+                .relays
+                .iter()
+                .take(MAX_RELAYS)
+                .filter_map(|relay| Some((relay.peer_id.parse().ok()?, addresses(&relay.addrs))))
+                .collect(),
         })
     }
 }
@@ -59,6 +80,23 @@ mod tests {
         )
         .unwrap();
         assert_eq!(document.addrs.len(), 1);
+        assert_eq!(document.relays, []);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn other_relays_are_read_one_by_one_and_not_without_end() {
+        const OTHER: &str = "12D3KooWNvSZnPi3RrhrTwEY4LuuBeB6K6facKUCJcyWG1aoDd2p";
+        let other = |id: &str| format!(r#"{{"peerId":"{id}","addrs":["/ip4/127.0.0.1/tcp/8081/ws","nowhere"]}}"#);
+        let document = |relays: &[String]| {
+            let relays = relays.join(",");
+            let body =
+                format!(r#"{{"peerId":"12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN","relays":[{relays}]}}"#);
+            RelayDocument::parse(&body).unwrap()
+        };
+        let address = "/ip4/127.0.0.1/tcp/8081/ws".parse().unwrap();
+        let read = document(&[other("nobody"), other(OTHER)]);
+        assert_eq!(read.relays, [(OTHER.parse().unwrap(), vec![address])]);
+        assert_eq!(document(&vec![other(OTHER); 1_000]).relays.len(), MAX_RELAYS);
     }
 
     #[wasm_bindgen_test(unsupported = test)]

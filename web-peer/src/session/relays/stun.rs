@@ -82,6 +82,7 @@ mod tests {
             peer: RELAY.parse().unwrap(),
             addrs: Vec::new(),
             stun: stun.iter().map(|&uri| uri.to_owned()).collect(),
+            relays: Vec::new(),
         };
         from_document(&origin, &document)
     }
