@@ -15,6 +15,7 @@ mod interop;
 mod js;
 mod lifecycle;
 mod loss;
+mod mesh;
 mod nat;
 mod network;
 mod relays;

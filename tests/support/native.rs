@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::try_join};
+use anyhow::Context;
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, future::try_join};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use peerway_core::{
     chat::RoomName,
     dial::Route,
     node::{self, Event, Events, Node, RelaySpec},
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
-use crate::{js::ECHO, page::READY_WITHIN};
+use crate::{js::ECHO, netns::Place, page::READY_WITHIN};
 
 /// A node in the default room that echoes. Dropping it ends it.
 #[derive(Debug)]
@@ -19,18 +20,48 @@ pub struct NativePeer {
     /// The handle that any application holds.
     pub node: Node,
     events: Events,
-    tasks: [JoinHandle<()>; 2],
+    echoing: JoinHandle<()>,
+    /// Dropping it ends the thread that the node runs in.
+    _running: oneshot::Sender<()>,
 }
 
 impl NativePeer {
     /// Starts one that keeps a slot on this relay.
     pub async fn start(relay: &Multiaddr) -> anyhow::Result<Self> {
+        Self::start_in(&Place::Here, relay).await
+    }
+
+    /// Starts one whose network is that of `place`, in a thread of its own: a thread is in one place.
+    pub async fn start_in(place: &Place, relay: &Multiaddr) -> anyhow::Result<Self> {
         let relay: RelaySpec = relay.to_string().parse()?;
-        let (node, events, event_loop) = node::builder(Keypair::generate_ed25519())
-            .relay(relay)
-            .room(RoomName::default())
-            .build()?;
-        let running = tokio::spawn(event_loop.run());
+        let place = place.clone();
+        let (ready, built) = oneshot::channel();
+        let (running, ended) = oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            place.inside(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    let built = node::builder(Keypair::generate_ed25519())
+                        .relay(relay)
+                        .room(RoomName::default())
+                        .build();
+                    let event_loop = match built {
+                        Ok((node, events, event_loop)) => {
+                            // An error means that nobody waits for it any more.
+                            let _ = ready.send(Ok((node, events)));
+                            event_loop
+                        }
+                        Err(error) => return drop(ready.send(Err(error))),
+                    };
+                    tokio::select! {
+                        () = event_loop.run() => {}
+                        _ = ended => {}
+                    }
+                });
+                anyhow::Ok(())
+            })
+        });
+        let (node, events) = built.await.context("there is no such place")??;
         let mut incoming = node.accept(ECHO).await??;
         let echoing = tokio::spawn(async move {
             while let Some((_, stream)) = incoming.next().await {
@@ -44,7 +75,8 @@ impl NativePeer {
         Ok(Self {
             node,
             events,
-            tasks: [running, echoing],
+            echoing,
+            _running: running,
         })
     }
 
@@ -79,6 +111,11 @@ impl NativePeer {
         }
     }
 
+    /// Every event so far that nobody has waited for.
+    pub fn past(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.events.next().now_or_never().flatten()).collect()
+    }
+
     /// Waits until it reaches `peer` somehow.
     pub async fn connected_to(&mut self, peer: PeerId) -> anyhow::Result<Route> {
         self.until(READY_WITHIN, &format!("a connection to {peer}"), |event| {
@@ -88,6 +125,12 @@ impl NativePeer {
             route.filter(|_| *who == peer)
         })
         .await
+    }
+
+    /// How it reaches `peer` now.
+    pub async fn route(&self, peer: PeerId) -> anyhow::Result<Option<Route>> {
+        let view = self.node.view().await?;
+        Ok(view.peers.get(&peer).and_then(|row| row.route))
     }
 
     /// Sends `bytes` on the best route, ends, reads until the other side has ended, and compares.
@@ -111,6 +154,6 @@ impl NativePeer {
 
 impl Drop for NativePeer {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.echoing.abort();
     }
 }

@@ -91,6 +91,19 @@ pub struct RelayInfo {
     pub addrs: Vec<Multiaddr>,
     /// The STUN servers that its pages ask.
     pub stun: Vec<String>,
+    /// Other relays of its network that are there.
+    #[serde(default)]
+    pub relays: Vec<OtherRelay>,
+}
+
+/// Another relay, as `/relay.json` lists it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OtherRelay {
+    /// Its peer id.
+    #[serde(rename = "peerId")]
+    pub peer_id: String,
+    /// Its addresses, each with its peer id.
+    pub addrs: Vec<Multiaddr>,
 }
 
 impl Relay {
@@ -151,6 +164,13 @@ impl Relay {
         );
         self.process = process;
         Ok(())
+    }
+
+    /// The same, with further arguments from now on.
+    pub async fn restart_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        let further = arguments.iter().map(|&argument| argument.to_owned());
+        self.config.arguments.extend(further);
+        self.restart().await
     }
 
     /// What it tells pages about itself. Only for a relay whose address this process can reach.
