@@ -25,6 +25,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use super::alarm::{Alarm, Passage};
 use crate::{
     access::{AccessToken, TokenAnswer},
+    dial::route::without_peer,
     node::failure,
     reservation::{
         self, AddRelayError, HeldRelay, RelayEvent, RelayFailure, RelayKey, RelaySpec, ReservationAction,
@@ -54,9 +55,10 @@ type Action = ToSwarm<ReservationsEvent, THandlerInEvent<client::Behaviour>>;
 
 /// Holds a connection to and a reservation on each relay it is given, and gets them back when they are lost.
 ///
-/// The swarm's transport must be the one that came with the relay client, and nobody else should dial these relays or
-/// `listen_on` their circuits: a reservation lives on one connection, and two would quarrel. The relayed addresses are
-/// listen addresses of the swarm like any other.
+/// The swarm's transport must be the one that came with the relay client, and nobody else should `listen_on` the circuits of
+/// these relays, or dial them once they are added: a reservation lives on one connection, and two would quarrel. A peer
+/// that was dialled before, and turned out to be a relay, is added with the address it was dialled at: that connection is
+/// used. The relayed addresses are listen addresses of the swarm like any other.
 ///
 /// It learns by itself of everything that the swarm sees. Two things the swarm does not see, so its owner tells it:
 /// that a relay takes part in gossip ([`handle_gossip`](Self::handle_gossip), unless it is configured
@@ -70,6 +72,8 @@ pub struct Reservations {
     dials: BTreeMap<ConnectionId, (RelayKey, Multiaddr)>,
     /// Connections that were dialled here. Bounded likewise.
     connections: BTreeMap<ConnectionId, PeerId>,
+    /// Connections that others dialled, with their addresses. Bounded by the swarm's limits on connections.
+    others: BTreeMap<ConnectionId, (PeerId, Multiaddr)>,
     /// Reservations asked for or held: at most one for each relay.
     listeners: HashMap<ListenerId, RelayKey>,
     /// What the swarm has not fetched yet: a few for each event that it told.
@@ -86,6 +90,7 @@ impl Reservations {
             alarm: Alarm::new(),
             dials: BTreeMap::new(),
             connections: BTreeMap::new(),
+            others: BTreeMap::new(),
             listeners: HashMap::new(),
             actions: VecDeque::new(),
         }
@@ -190,6 +195,12 @@ impl Reservations {
     }
 
     fn dial(&mut self, relay: RelayKey, peer: Option<PeerId>, address: Multiaddr) {
+        if let Some(peer) = peer
+            && let Some(connection) = self.other_connection(peer, &address)
+        {
+            self.others.remove(&connection);
+            return self.use_connection(relay, peer, connection, &address);
+        }
         let opts = match peer {
             Some(peer) => DialOpts::peer_id(peer)
                 // Whether a further connection makes sense is the machine's to decide.
@@ -203,15 +214,29 @@ impl Reservations {
     }
 
     fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let address = endpoint.get_remote_address();
         if let Some((relay, _)) = self.dials.remove(&connection) {
-            self.connections.insert(connection, peer);
-            let now = self.alarm.now();
-            let address = endpoint.get_remote_address();
-            self.machine.handle_connected(relay, peer, connection, address, now);
+            self.use_connection(relay, peer, connection, address);
+        } else if endpoint.is_dialer() && !endpoint.is_relayed() {
+            self.others.insert(connection, (peer, without_peer(address)));
         }
     }
 
+    fn use_connection(&mut self, relay: RelayKey, peer: PeerId, connection: ConnectionId, address: &Multiaddr) {
+        self.connections.insert(connection, peer);
+        let now = self.alarm.now();
+        self.machine.handle_connected(relay, peer, connection, address, now);
+    }
+
+    /// A second connection would be worse than none: libp2p asks for reservations over the first, relays may close that.
+    fn other_connection(&self, peer: PeerId, address: &Multiaddr) -> Option<ConnectionId> {
+        let mut others = self.others.iter();
+        let (connection, _) = others.find(|(_, (of, at))| *of == peer && at == address)?;
+        Some(*connection)
+    }
+
     fn on_closed(&mut self, connection: ConnectionId) {
+        self.others.remove(&connection);
         if self.connections.remove(&connection).is_some() {
             let now = self.alarm.now();
             self.machine.handle_disconnected(connection, now);
@@ -309,14 +334,14 @@ impl NetworkBehaviour for Reservations {
             }
             // It could not even be opened: a listener on a relay has no other error.
             FromSwarm::ListenerError(ListenerError { listener_id, err }) => {
-                self.on_listener_ended(listener_id, RelayFailure::Refused(err.to_string()));
+                self.on_listener_ended(listener_id, failure::of_reservation(err));
             }
             FromSwarm::ListenerClosed(ListenerClosed {
                 listener_id, reason, ..
             }) => {
                 let reason = match reason {
                     Ok(()) => RelayFailure::Disconnected,
-                    Err(error) => RelayFailure::Refused(error.to_string()),
+                    Err(error) => failure::of_reservation(error),
                 };
                 self.on_listener_ended(listener_id, reason);
             }

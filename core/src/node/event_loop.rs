@@ -34,7 +34,7 @@ use super::{
 use crate::{
     engine::{Action, DialKey, Engine},
     now::Now,
-    reservation::{RelayFailure, RelayKey},
+    reservation::RelayKey,
     snapshot::SnapshotRequest,
     view::View,
 };
@@ -208,7 +208,7 @@ impl EventLoop {
         match self.swarm.listen_on(address) {
             Ok(listener) => self.listeners.push((listener, relay)),
             Err(error) => {
-                let reason = RelayFailure::Refused(error.to_string());
+                let reason = failure::of_reservation(&error);
                 self.engine.handle_listener_closed(relay, reason, now);
             }
         }

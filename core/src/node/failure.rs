@@ -1,5 +1,7 @@
 //! libp2p's errors in the words of ours.
 
+use std::error::Error;
+
 use libp2p::{Multiaddr, core::transport::TransportError, swarm::DialError};
 use peerway_webrtc::{RtcError, signaling::Cancellation};
 
@@ -90,19 +92,30 @@ fn transport_text(failures: &[(Multiaddr, TransportError<std::io::Error>)]) -> S
     };
     match error {
         TransportError::MultiaddrNotSupported(_) => format!("no transport for {address}"),
-        TransportError::Other(error) => {
-            let mut cause: &dyn std::error::Error = error;
-            let mut text = cause.to_string();
-            while let Some(source) = cause.source() {
-                cause = source;
-                text = cause.to_string();
-            }
-            // The resolver makes a list of what it tried, a line each.
-            match text.trim_end().rsplit_once("\n - ") {
-                Some((_, last)) => last.to_owned(),
-                None => text,
-            }
-        }
+        TransportError::Other(error) => innermost(error),
+    }
+}
+
+/// How the end of a reservation reads that the relay did not grant. What wraps it says no more than that.
+pub(crate) fn of_reservation(error: &(dyn Error + 'static)) -> RelayFailure {
+    let text = innermost(error);
+    if text.contains("does not support") {
+        RelayFailure::NotARelay
+    } else {
+        RelayFailure::Refused(text)
+    }
+}
+
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = cause.to_string();
+    // The resolver makes a list of what it tried, a line each.
+    match text.trim_end().rsplit_once("\n - ") {
+        Some((_, last)) => last.to_owned(),
+        None => text,
     }
 }
 

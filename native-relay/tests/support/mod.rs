@@ -79,7 +79,7 @@ pub(crate) struct PeerBehaviour {
 }
 
 /// Everything that the relay listens for, and circuits.
-fn transport(keys: &Keypair) -> (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour) {
+pub(crate) fn transport(keys: &Keypair) -> (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour) {
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let noise = || noise::Config::new(keys).unwrap();
     let (circuits, relay) = relay::client::new(keys.public().to_peer_id());

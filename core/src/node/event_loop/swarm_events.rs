@@ -175,7 +175,7 @@ impl EventLoop {
         let (_, relay) = self.listeners.swap_remove(index);
         let reason = match reason {
             Ok(()) => RelayFailure::Disconnected,
-            Err(error) => RelayFailure::Refused(error.to_string()),
+            Err(error) => failure::of_reservation(&error),
         };
         self.engine.handle_listener_closed(relay, reason, now);
     }
