@@ -51,6 +51,17 @@ pub struct Behaviour {
     /// Drained before anything else is asked of the swarm.
     queue: VecDeque<ToSwarm<Event, THandlerInEvent<Self>>>,
     timer: Option<(Instant, Delay)>,
+    offer: Offer,
+}
+
+/// Whether a relay says that it is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// It offers HOP.
+    #[default]
+    Offered,
+    /// It does not: for a program that is a relay by configuration only.
+    Withheld,
 }
 
 /// A connection that carries a reservation.
@@ -107,7 +118,13 @@ impl Behaviour {
             returns: Arc::default(),
             queue: VecDeque::new(),
             timer: None,
+            offer: Offer::default(),
         }
+    }
+
+    /// Offers HOP, or not, on connections that are established from now on.
+    pub fn set_offer(&mut self, offer: Offer) {
+        self.offer = offer;
     }
 
     /// Asks `access` from now on. It is also asked about what was granted before: reservations and circuits that it does not
@@ -186,10 +203,10 @@ impl Behaviour {
     }
 
     fn handler(&self, route: Route) -> THandler<Self> {
-        match route {
-            Route::Direct => Either::Left(Handler::new(self.server.config().handshakes.clone())),
+        match (route, self.offer) {
+            (Route::Direct, Offer::Offered) => Either::Left(Handler::new(self.server.config().handshakes.clone())),
             // There are no circuits inside circuits: such a connection is not even offered HOP.
-            Route::Relayed => Either::Right(dummy::ConnectionHandler),
+            (Route::Relayed, _) | (Route::Direct, Offer::Withheld) => Either::Right(dummy::ConnectionHandler),
         }
     }
 

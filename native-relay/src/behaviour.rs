@@ -10,18 +10,24 @@ use libp2p::{
     identify,
     identity::Keypair,
     ping,
+    relay::client,
     request_response::ProtocolSupport,
-    swarm::NetworkBehaviour,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use peerway_core::{
-    behaviours::{AccessTokens, GossipGate, OlderConnections, Snapshots, access_tokens, message_id, snapshots},
+    behaviours::{
+        AccessTokens, GossipGate, OlderConnections, Reservations, Snapshots, access_tokens, message_id, snapshots,
+    },
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
+    reservation::ReservationConfig,
 };
+use peerway_hop::Offer;
+use rand::Rng;
 
 use crate::{
     access::control::Control,
     admission::Admission,
-    config::Limits,
+    config::{Limits, Mode},
     limits::{self, count},
     memory::Memory,
     rooms,
@@ -49,6 +55,8 @@ pub(crate) struct Behaviour {
     pub(crate) admission: Admission,
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) relay: peerway_hop::Behaviour,
+    /// Slots on other relays, if this one is their client.
+    pub(crate) reservations: Toggle<Reservations>,
     pub(crate) tokens: AccessTokens,
     pub(crate) snapshots: Snapshots,
     identify: identify::Behaviour,
@@ -58,14 +66,27 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(keys: &Keypair, limits: &Limits, access: &Control) -> Self {
+    /// `client` is what belongs to the transport for circuits.
+    pub(crate) fn new(
+        keys: &Keypair,
+        limits: &Limits,
+        access: &Control,
+        mode: Mode,
+        client: Option<client::Behaviour>,
+    ) -> Self {
         let mut relay = peerway_hop::Behaviour::new(keys, limits::relay(limits));
         relay.set_access(access.clone());
         relay.set_networks(limits::networks(limits));
+        if !mode.is_server() {
+            relay.set_offer(Offer::Withheld);
+        }
+        let reservations =
+            client.map(|client| Reservations::new(client, ReservationConfig::default(), rand::rng().random()));
         Self {
             admission: Admission::new(limits, Memory::of_this_machine(limits.memory), access.clone()),
             limits: connection_limits::Behaviour::new(limits::connections(limits)),
             relay,
+            reservations: reservations.into(),
             tokens: access_tokens(ProtocolSupport::Inbound),
             snapshots: snapshots(ProtocolSupport::Full),
             identify: identify::Behaviour::new(

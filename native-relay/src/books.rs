@@ -87,7 +87,7 @@ impl Books {
             BehaviourEvent::Gossip(event) => self.libp2p.record(event),
             BehaviourEvent::Identify(event) => self.write_identify(event),
             BehaviourEvent::Ping(event) => self.libp2p.record(event),
-            BehaviourEvent::Tokens(_) | BehaviourEvent::Snapshots(_) => {}
+            BehaviourEvent::Tokens(_) | BehaviourEvent::Snapshots(_) | BehaviourEvent::Reservations(_) => {}
         }
     }
 

@@ -33,7 +33,7 @@ pub use self::{
     admin::{Admin, DEFAULT_ADMIN_PORT},
     limits::Limits,
     network::{Network, NetworkError},
-    relays::{MAX_NAMED_RELAYS, RelayAddress, RelayAddressError, Relays},
+    relays::{MAX_NAMED_RELAYS, Mode, RelayAddress, RelayAddressError, Relays},
     units::{Bytes, Percent, Period, UnitError},
 };
 use self::{flags::Flags, units::as_text};
@@ -216,8 +216,10 @@ impl Config {
             data_dir: Some(default_data_dir()),
             ..Layer::default_values()
         };
-        Self::from_layer(said.with_fallback(written).with_fallback(defaults))
-            .map_err(|error| ConfigError::Invalid(error.to_string()))
+        let config = Self::from_layer(said.with_fallback(written).with_fallback(defaults))
+            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
+        config.relays.check().map_err(ConfigError::Invalid)?;
+        Ok(config)
     }
 }
 

@@ -71,6 +71,19 @@ pub struct Status {
     pub mesh: BTreeMap<String, usize>,
     /// How it stands with the relays that were named, in the order of the configuration.
     pub relays: Vec<NeighbourStatus>,
+    /// How strangers reach this relay.
+    pub reach: Reach,
+}
+
+/// How those reach a relay who are in none of its networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// At its addresses, as far as these go.
+    #[default]
+    Direct,
+    /// It has no public address, and a slot on another relay: only through that one. There are no circuits inside circuits,
+    /// so its own clients are reached by strangers only if they hold a slot there as well.
+    Circuit,
 }
 
 pub(crate) struct EventLoop {
@@ -221,6 +234,7 @@ impl EventLoop {
             circuits: open_circuits(&self.swarm.behaviour().relay),
             mesh,
             relays: self.mesh.neighbours.statuses(),
+            reach: self.mesh.reach(),
         });
     }
 
@@ -241,19 +255,17 @@ impl EventLoop {
     )]
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         self.books.write(&event, self.now());
+        self.on_mesh_event(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
-                connection_id,
-                endpoint,
                 num_established,
                 ..
             } => {
                 tracing::debug!(%peer_id, %num_established, "connected");
                 self.access.handle_connected(peer_id, self.now());
                 self.discovery.handle_connected(peer_id);
-                self.on_mesh_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -264,11 +276,7 @@ impl EventLoop {
                 tracing::debug!(%peer_id, ?cause, "disconnected");
                 self.discovery.handle_disconnected(peer_id);
                 self.rooms.handle_disconnected(peer_id, self.now());
-                self.on_mesh_disconnected(peer_id);
             }
-            SwarmEvent::OutgoingConnectionError {
-                connection_id, error, ..
-            } => self.on_mesh_dial_failed(connection_id, &error),
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 tracing::debug!(%error, "an incoming connection failed");
             }
@@ -276,8 +284,10 @@ impl EventLoop {
                 tracing::warn!(%listener_id, %error, "a listener has trouble");
             }
             SwarmEvent::ListenerClosed {
-                listener_id, reason, ..
-            } => {
+                listener_id,
+                reason,
+                addresses,
+            } if !mesh::is_of_a_slot(&addresses) => {
                 tracing::error!(%listener_id, ?reason, "a listener closed");
             }
             _ => {}
@@ -289,6 +299,7 @@ impl EventLoop {
             BehaviourEvent::Admission(never) | BehaviourEvent::Limits(never) => match never {},
             // It has been written down.
             BehaviourEvent::Relay(_) => {}
+            BehaviourEvent::Reservations(event) => self.on_reservation_event(event),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Tokens(event) => self.on_token_event(event),
             BehaviourEvent::Snapshots(event) => self.on_snapshot_event(event),
@@ -312,6 +323,9 @@ impl EventLoop {
                 gossip.report_message_validation_result(&message_id, &propagation_source, verdict);
             }
             gossipsub::Event::Subscribed { peer_id, topic } if self.swarm.is_connected(&peer_id) => {
+                if let Some(reservations) = self.swarm.behaviour_mut().reservations.as_mut() {
+                    reservations.handle_gossip(peer_id);
+                }
                 self.rooms.handle_subscribed(peer_id, topic, now);
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
@@ -383,7 +397,12 @@ impl EventLoop {
         }: ping::Event,
     ) {
         match result {
-            Ok(_) | Err(ping::Failure::Unsupported) => {}
+            Ok(_) => {
+                if let Some(reservations) = self.swarm.behaviour_mut().reservations.as_mut() {
+                    reservations.handle_alive(connection);
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
             Err(error @ (ping::Failure::Timeout | ping::Failure::Other { .. })) => {
                 tracing::debug!(%peer, %error, "no answer to a ping; closing the connection");
                 self.close_connection(connection);

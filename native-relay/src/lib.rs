@@ -47,14 +47,14 @@ pub use self::{
     config::{
         AccessRules, Admin, Bytes, Config, ConfigError, DEFAULT_ADMIN_PORT, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR,
         DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT,
-        Exposure, Limits, LogFormat, MAX_EXTERNAL_ADDRESSES, MAX_NAMED_RELAYS, Network, NetworkError, Percent, Period,
-        RelayAddress, RelayAddressError, Relays, Stun, UnitError,
+        Exposure, Limits, LogFormat, MAX_EXTERNAL_ADDRESSES, MAX_NAMED_RELAYS, Mode, Network, NetworkError, Percent,
+        Period, RelayAddress, RelayAddressError, Relays, Stun, UnitError,
     },
-    event_loop::Status,
+    event_loop::{Reach, Status},
     http::PageError,
     identity::IdentityError,
     listeners::{Endpoint, EndpointError},
-    neighbours::{NeighbourState, NeighbourStatus},
+    neighbours::{NeighbourState, NeighbourStatus, SlotState},
     relay::{Relay, StartError},
 };
 

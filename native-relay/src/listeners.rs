@@ -15,9 +15,10 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId, Transport,
-    core::{muxing::StreamMuxerBox, transport::Boxed},
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dns,
     multiaddr::Protocol,
+    noise, relay, yamux,
 };
 
 use crate::{config::Limits, identity::Identity};
@@ -128,23 +129,34 @@ pub(crate) enum TransportsError {
     Resolver(#[from] io::Error),
 }
 
-/// All transports of a relay, to listen and to dial other relays. Each takes only addresses of its own kind, but for the last
+/// All transports of a relay, to listen and to dial other relays, and for circuits through them if it is their client. Each takes only addresses of its own kind, but for the last
 /// one: it takes every address with a name, and looks at the rest of it when the name is resolved.
 pub(crate) fn transport(
     identity: &Identity,
     limits: &Limits,
     websockets: websocket::Upgrades,
+    circuits: Option<relay::client::Transport>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportsError> {
     let websocket = websocket::transport(&identity.keys, limits.websocket_frame, websockets)?;
     let tcp_or_quic = tcp::transport(&identity.keys)?
         .or_transport(quic::transport(&identity.keys))
         .map(|either, _| either.into_inner());
-    Ok(websocket
+    let direct = websocket
         .or_transport(webrtc_direct::transport(identity))
         .map(|either, _| either.into_inner())
         .or_transport(named(tcp_or_quic)?)
-        .map(|either, _| either.into_inner())
-        .boxed())
+        .map(|either, _| either.into_inner());
+    Ok(match circuits {
+        Some(circuits) => circuits
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise::Config::new(&identity.keys)?)
+            .multiplex(yamux::Config::default())
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .or_transport(direct)
+            .map(|either, _| either.into_inner())
+            .boxed(),
+        None => direct.boxed(),
+    })
 }
 
 /// The same transport for addresses with a name. On a host without a resolver's configuration no name is resolved; that

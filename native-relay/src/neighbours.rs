@@ -6,7 +6,9 @@
 //!    this does not go on, the one with the higher id waits for the other ([`YIELD`]) before it dials again.
 //! 3. Named without an id, a relay is whoever answers at its address, today this one and tomorrow another. Named with an id
 //!    it is nobody else.
-//! 4. Pages are told of those only that are named, connected, say that they are relays, and have an address that pages
+//! 4. If this relay is a client of those that it names, it holds a slot on each, and who keeps the slots dials
+//!    ([`Dialling::Elsewhere`]): one connection carries both. What comes of it is told here.
+//! 5. Pages are told of those only that are named, connected, say that they are relays, and have an address that pages
 //!    speak and that reaches as far as this relay's own: who merely connects here is not sent anybody.
 //!
 //! Never dials itself, never closes a connection, and knows nothing of gossip: relays subscribe to what they carry, as
@@ -27,7 +29,7 @@ use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
     dial::{Role, backoff::BackoffConfig, route::Scope},
     now::Now,
-    reservation::RelayFailure,
+    reservation::{RelayFailure, RelaySpec},
 };
 use rand::rngs::SmallRng;
 
@@ -66,6 +68,8 @@ pub struct NeighbourStatus {
     pub addresses: Vec<Multiaddr>,
     /// Whether it is there.
     pub state: NeighbourState,
+    /// Whether this relay has a slot on it.
+    pub slot: SlotState,
 }
 
 /// Whether a relay that was named is there.
@@ -81,6 +85,28 @@ pub enum NeighbourState {
     Failed(RelayFailure),
     /// It is this relay itself, which needs no connection.
     Itself,
+}
+
+/// Whether there is a slot on a relay that was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// This relay is nobody's client.
+    NotWanted,
+    /// It was asked for.
+    Awaited,
+    /// This relay can be reached through it.
+    Held,
+    /// There is none, or none any more. It is tried again.
+    Failed(RelayFailure),
+}
+
+/// Who dials the relays that were named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialling {
+    /// Who reads [`Action::Dial`].
+    Here,
+    /// Who keeps the slots.
+    Elsewhere,
 }
 
 /// What the event loop is to do.
@@ -119,7 +145,13 @@ pub(crate) struct Neighbours {
 
 impl Neighbours {
     /// `nearest` is the scope of this relay's own addresses.
-    pub(crate) fn new(local: PeerId, named: &[RelayAddress], nearest: Scope, rng: SmallRng) -> Self {
+    pub(crate) fn new(
+        local: PeerId,
+        named: &[RelayAddress],
+        nearest: Scope,
+        dialling: Dialling,
+        rng: SmallRng,
+    ) -> Self {
         let mut neighbours: BTreeMap<Number, Neighbour> = BTreeMap::new();
         for address in named {
             let same = neighbours
@@ -129,7 +161,7 @@ impl Neighbours {
                 Some(known) => known.add_address(address.transport()),
                 None => {
                     let number = Number(neighbours.len() + 1);
-                    neighbours.insert(number, Neighbour::new(local, address));
+                    neighbours.insert(number, Neighbour::new(local, address, dialling));
                 }
             }
         }
@@ -162,6 +194,30 @@ impl Neighbours {
             tracing::warn!(%relay, %peer, before = %gone, "another relay answers at its address than before");
             self.actions.push_back(Action::Dismiss { peer: gone });
         }
+    }
+
+    /// A connection that was dialled elsewhere stands, at this address: see [`Self::handle_dialled`].
+    pub(crate) fn handle_dialled_at(&mut self, address: &Multiaddr, peer: PeerId) {
+        let at = |(number, neighbour): (&Number, &Neighbour)| neighbour.is_at(address).then_some(*number);
+        let there: Vec<Number> = self.neighbours.iter().filter_map(at).collect();
+        for number in there {
+            self.handle_dialled(number, peer);
+        }
+    }
+
+    /// There is a slot on this relay.
+    pub(crate) fn handle_slot(&mut self, relay: Number) {
+        if let Some(neighbour) = self.neighbours.get_mut(&relay) {
+            neighbour.on_slot(relay);
+        }
+    }
+
+    /// There is no slot on this relay, or no connection to it.
+    pub(crate) fn handle_slot_lost(&mut self, relay: Number, reason: RelayFailure, now: Now) {
+        if let Some(neighbour) = self.neighbours.get_mut(&relay) {
+            neighbour.on_slot_lost(relay, reason);
+        }
+        self.settle(now);
     }
 
     /// A connection to this peer stands, perhaps one of many.
@@ -230,6 +286,17 @@ impl Neighbours {
     /// Whether this peer is one of the relays that were named.
     pub(crate) fn is_named(&self, peer: PeerId) -> bool {
         self.neighbours.values().any(|neighbour| neighbour.peer == Some(peer))
+    }
+
+    /// Those on which slots are wanted, as they are named.
+    pub(crate) fn specs(&self) -> impl Iterator<Item = (Number, RelaySpec)> {
+        let wanted = self.neighbours.iter().filter(|(_, neighbour)| neighbour.wants_slot());
+        wanted.map(|(number, neighbour)| (*number, neighbour.spec()))
+    }
+
+    /// Whether there is a slot on any of them.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.neighbours.values().any(Neighbour::has_slot)
     }
 
     /// How it stands with each.

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, TransportError, gossipsub, multiaddr::Protocol, swarm::SwarmEvent,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, TransportError, gossipsub, multiaddr::Protocol, relay, swarm::SwarmEvent,
 };
 use libp2p_metrics::Registry;
 use peerway_core::protocol::DISCOVERY_TOPIC;
@@ -23,7 +23,7 @@ use crate::{
     admin,
     behaviour::{Behaviour, BehaviourEvent},
     books::Books,
-    config::{AccessRules, Config, Limits, RelayAddress},
+    config::{AccessRules, Config, RelayAddress},
     event_loop::{self, EventLoop, Request, Status, mesh::Mesh},
     http::{self, Facts, Page, PageError, RelayDocument},
     identity::{self, Identity, IdentityError},
@@ -133,7 +133,7 @@ impl Relay {
         let (acceptor, upgrades) = Acceptor::new(sockets);
         let access = Control::new(Rules::load(&config.access)?);
         let websockets = websocket::Upgrades::new(http.clone(), upgrades);
-        let mut swarm = swarm(&identity, &config.limits, &access, websockets)?;
+        let mut swarm = swarm(&identity, &config, &access, websockets)?;
         let (listening, early) = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
         let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
@@ -141,7 +141,7 @@ impl Relay {
 
         // Before the first client: a reservation without addresses is worth nothing, and refused.
         let external = addresses::external(&config, &listening, &interfaces);
-        if external.is_empty() {
+        if external.is_empty() && !config.relays.mode.is_client() {
             return Err(no_address(&config));
         }
         for address in &external {
@@ -177,7 +177,7 @@ impl Relay {
         for ip in config.relays.addresses.iter().filter_map(RelayAddress::ip) {
             swarm.behaviour_mut().admission.welcome_address(ip);
         }
-        let mesh = Mesh::new(peer_id, &config, document);
+        let mesh = Mesh::new(&mut swarm, &config, &addresses, document);
         let event_loop = EventLoop::new(
             swarm,
             access.clone(),
@@ -318,12 +318,15 @@ impl Drop for Tasks {
 
 fn swarm(
     identity: &Identity,
-    limits: &Limits,
+    config: &Config,
     access: &Control,
     websockets: websocket::Upgrades,
 ) -> Result<Swarm<Behaviour>, TransportsError> {
-    let transport = listeners::transport(identity, limits, websockets)?;
-    let behaviour = Behaviour::new(&identity.keys, limits, access);
+    let (limits, mode) = (&config.limits, config.relays.mode);
+    let client = || relay::client::new(identity.keys.public().to_peer_id());
+    let (circuits, client) = mode.is_client().then(client).unzip();
+    let transport = listeners::transport(identity, limits, websockets, circuits)?;
+    let behaviour = Behaviour::new(&identity.keys, limits, access, mode, client);
     let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();
     let Ok(builder) = builder.with_other_transport(|_| transport);
     let Ok(builder) = builder.with_behaviour(|_| behaviour);

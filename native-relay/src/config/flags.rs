@@ -133,6 +133,7 @@ impl Flags {
             log_format: self.log_format,
             relays: relays::Layer {
                 addresses: some(self.relay),
+                ..relays::Layer::empty()
             },
             ..Layer::empty()
         })

@@ -5,8 +5,11 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use peerway_core::dial::route::{AddressForm, Classified, Host, Transport, TransportAddress, classify};
-use serde::Serialize;
+use peerway_core::{
+    dial::route::{AddressForm, Classified, Host, Transport, TransportAddress, classify},
+    reservation,
+};
+use serde::{Deserialize, Serialize};
 
 use super::units::as_text;
 
@@ -27,6 +30,60 @@ pub struct Relays {
     /// connections, and need no token.
     #[config(default = [], validate = few_enough)]
     pub addresses: Vec<RelayAddress>,
+
+    /// What this relay is to others: "server" carries circuits for them. "client" carries none, and holds a slot on each of
+    /// the relays in addresses (at most 8 then), through which it can be reached from where it has no address of its own,
+    /// as in a private network. "both" does both; but there are no circuits inside circuits, so those who want to be
+    /// reached from outside hold their slots on a relay that is outside.
+    #[config(default = "server")]
+    pub mode: Mode,
+}
+
+/// What a relay is to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It carries circuits for others.
+    #[default]
+    Server,
+    /// Others carry circuits to it.
+    Client,
+    /// Both.
+    Both,
+}
+
+impl Mode {
+    /// Whether others carry circuits to it.
+    pub(crate) fn is_client(self) -> bool {
+        match self {
+            Self::Client | Self::Both => true,
+            Self::Server => false,
+        }
+    }
+
+    /// Whether it carries circuits for others.
+    pub(crate) fn is_server(self) -> bool {
+        match self {
+            Self::Server | Self::Both => true,
+            Self::Client => false,
+        }
+    }
+}
+
+impl Relays {
+    /// Whether what is said fits together.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.mode.is_client() && self.addresses.is_empty() {
+            return Err("relays.mode: a client of other relays needs some in relays.addresses".to_owned());
+        }
+        if self.mode.is_client() && self.addresses.len() > reservation::MAX_RELAYS {
+            return Err(format!(
+                "relays.mode: a client of other relays has at most {} in relays.addresses",
+                reservation::MAX_RELAYS
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// One layer of it: what a file, the environment or the flags say.
@@ -168,6 +225,23 @@ mod tests {
             assert_eq!((with.peer(), with.to_string()), (PEER.parse().ok(), text));
             assert_eq!(with.transport(), without.transport());
         }
+    }
+
+    #[test]
+    fn a_client_of_other_relays_needs_some_and_has_no_more_than_it_can_hold_slots_on() {
+        let relays = |mode, count: usize| Relays {
+            addresses: (1..=count)
+                .map(|port| format!("/ip4/192.0.2.7/tcp/{port}").parse().unwrap())
+                .collect(),
+            mode,
+        };
+        for mode in [Mode::Client, Mode::Both] {
+            assert!(relays(mode, 0).check().is_err());
+            assert_eq!(relays(mode, reservation::MAX_RELAYS).check(), Ok(()));
+            assert!(relays(mode, reservation::MAX_RELAYS + 1).check().is_err());
+        }
+        assert_eq!(relays(Mode::Server, 0).check(), Ok(()));
+        assert_eq!(relays(Mode::Server, MAX_NAMED_RELAYS).check(), Ok(()));
     }
 
     #[test]

@@ -1,51 +1,115 @@
 //! The event loop's part in being one network with other relays: tells [`Neighbours`] what happens, and does what they
 //! decide. Decides nothing itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{
-    Multiaddr, PeerId,
+    Multiaddr, PeerId, Swarm,
     core::ConnectedPoint,
+    multiaddr::Protocol,
     swarm::{
-        ConnectionId, DialError,
+        ConnectionId, DialError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
 use peerway_core::{
-    dial::{Role, route::Scope},
+    behaviours::ReservationsEvent,
+    dial::{
+        Role,
+        route::{AddressForm, Scope, classify},
+    },
+    reservation::{RelayEvent, RelayKey},
     snapshot::{Snapshot, SnapshotRequest},
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::EventLoop;
+use super::{EventLoop, Reach};
 use crate::{
+    behaviour::{Behaviour, BehaviourEvent},
     config::{Config, Exposure},
     http::RelayDocument,
-    neighbours::{Action, Neighbours, Number},
+    neighbours::{Action, Dialling, Neighbours, Number, Published},
     rooms,
 };
+
+/// Addresses through other relays that this one tells others. Each slot gives as many as its relay has; identify's messages
+/// end at 4 096 bytes, and a relay's own addresses are in them, too.
+const MAX_CIRCUIT_ADDRESSES: usize = 4;
 
 /// What the event loop keeps for it.
 pub(crate) struct Mesh {
     pub(super) neighbours: Neighbours,
     /// Dials under way. Bounded by the relays that are named: each has one, and few that nobody waits for any more.
     dials: BTreeMap<ConnectionId, (Number, Multiaddr)>,
+    /// Connections that are not circuits, on which there is no gossip. Bounded by the limits on connections.
+    connections: BTreeMap<PeerId, BTreeSet<ConnectionId>>,
+    /// The slots that are wanted.
+    slots: BTreeMap<RelayKey, Number>,
+    has_public_address: bool,
+    told_reach: Reach,
+    relays: Vec<Published>,
     /// What pages are told.
     document: RelayDocument,
 }
 
 impl Mesh {
-    pub(crate) fn new(local: PeerId, config: &Config, document: RelayDocument) -> Self {
+    pub(crate) fn new(
+        swarm: &mut Swarm<Behaviour>,
+        config: &Config,
+        addresses: &[Multiaddr],
+        document: RelayDocument,
+    ) -> Self {
         let nearest = match config.exposure {
             Exposure::Loopback => Scope::Loopback,
             Exposure::Lan => Scope::Private,
             Exposure::Public => Scope::Public,
         };
+        let dialling = if config.relays.mode.is_client() {
+            Dialling::Elsewhere
+        } else {
+            Dialling::Here
+        };
+        let local = *swarm.local_peer_id();
+        let rng = SmallRng::from_os_rng();
+        let neighbours = Neighbours::new(local, &config.relays.addresses, nearest, dialling, rng);
+        let mut slots = BTreeMap::new();
+        if let Some(reservations) = swarm.behaviour_mut().reservations.as_mut() {
+            for (number, spec) in neighbours.specs() {
+                match reservations.add_relay(spec) {
+                    Ok(key) => drop(slots.insert(key, number)),
+                    Err(error) => tracing::warn!(relay = %number, %error, "no slot is asked for there"),
+                }
+            }
+        }
         Self {
-            neighbours: Neighbours::new(local, &config.relays.addresses, nearest, SmallRng::from_os_rng()),
+            neighbours,
             dials: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            slots,
+            has_public_address: addresses.iter().any(is_public),
+            told_reach: Reach::Direct,
+            relays: Vec::new(),
             document,
         }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        if !self.has_public_address && self.neighbours.has_slot() {
+            Reach::Circuit
+        } else {
+            Reach::Direct
+        }
+    }
+
+    fn tell(&mut self) {
+        let reach = self.reach();
+        if std::mem::replace(&mut self.told_reach, reach) != reach && reach == Reach::Circuit {
+            tracing::info!(
+                "strangers reach this relay only through a circuit, and there are none inside circuits: its clients are \
+                 reached by them if they hold a slot on a relay with a public address"
+            );
+        }
+        self.document.update(&self.relays, reach);
     }
 }
 
@@ -70,7 +134,10 @@ impl EventLoop {
                     let snapshots = &mut self.swarm.behaviour_mut().snapshots;
                     snapshots.send_request(&peer, SnapshotRequest {});
                 }
-                Action::Publish(relays) => self.mesh.document.set_relays(&relays),
+                Action::Publish(relays) => {
+                    self.mesh.relays = relays;
+                    self.mesh.tell();
+                }
             }
         }
     }
@@ -93,27 +160,87 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn on_mesh_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        let now = self.now();
-        if let Some((relay, _)) = self.mesh.dials.remove(&connection) {
-            self.mesh.neighbours.handle_dialled(relay, peer);
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum: all other events say nothing of connections"
+    )]
+    pub(super) fn on_mesh_event(&mut self, event: &SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } if !endpoint.is_relayed() => self.on_mesh_connected(*peer_id, *connection_id, endpoint),
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, ..
+            } => self.on_mesh_closed(*peer_id, *connection_id),
+            SwarmEvent::OutgoingConnectionError {
+                connection_id, error, ..
+            } => {
+                if let Some((relay, address)) = self.mesh.dials.remove(connection_id) {
+                    self.on_relay_dial_failed(relay, &address, error);
+                }
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } if is_circuit(address) => {
+                let circuits = self.swarm.external_addresses().filter(|address| is_circuit(address));
+                if circuits.count() > MAX_CIRCUIT_ADDRESSES {
+                    self.swarm.remove_external_address(address);
+                }
+            }
+            _ => {}
         }
+    }
+
+    fn on_mesh_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let now = self.now();
+        let mesh = &mut self.mesh;
+        mesh.connections.entry(peer).or_default().insert(connection);
         let role = match endpoint {
-            ConnectedPoint::Dialer { .. } => Role::Dialer,
+            ConnectedPoint::Dialer { address, .. } => {
+                match mesh.dials.remove(&connection) {
+                    Some((relay, _)) => mesh.neighbours.handle_dialled(relay, peer),
+                    None => mesh.neighbours.handle_dialled_at(&without_peer(address), peer),
+                }
+                Role::Dialer
+            }
             ConnectedPoint::Listener { .. } => Role::Listener,
         };
-        self.mesh.neighbours.handle_connected(peer, role, now);
+        mesh.neighbours.handle_connected(peer, role, now);
     }
 
-    pub(super) fn on_mesh_disconnected(&mut self, peer: PeerId) {
+    fn on_mesh_closed(&mut self, peer: PeerId, connection: ConnectionId) {
         let now = self.now();
-        self.mesh.neighbours.handle_disconnected(peer, now);
+        if let Some(connections) = self.mesh.connections.get_mut(&peer)
+            && connections.remove(&connection)
+            && connections.is_empty()
+        {
+            self.mesh.connections.remove(&peer);
+            self.mesh.neighbours.handle_disconnected(peer, now);
+        }
     }
 
-    pub(super) fn on_mesh_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
-        if let Some((relay, address)) = self.mesh.dials.remove(&connection) {
-            self.on_relay_dial_failed(relay, &address, error);
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "core may tell more some day; what it tells besides changes nothing here"
+    )]
+    pub(super) fn on_reservation_event(&mut self, event: ReservationsEvent) {
+        let now = self.now();
+        let mesh = &mut self.mesh;
+        match event {
+            ReservationsEvent::Relay(RelayEvent::Reserved { relay, .. }) => {
+                if let Some(number) = mesh.slots.get(&relay) {
+                    mesh.neighbours.handle_slot(*number);
+                }
+            }
+            ReservationsEvent::Relay(RelayEvent::Lost { relay, reason, .. }) => {
+                if let Some(number) = mesh.slots.get(&relay) {
+                    mesh.neighbours.handle_slot_lost(*number, reason, now);
+                }
+            }
+            other => tracing::debug!(?other, "slots"),
         }
+        mesh.tell();
     }
 
     #[expect(
@@ -149,4 +276,28 @@ impl EventLoop {
             self.discovery.handle_snapshot(snapshot, now);
         }
     }
+}
+
+/// Whether a listener with these addresses stood for a slot on another relay, granted or not. Others always have addresses.
+pub(super) fn is_of_a_slot(addresses: &[Multiaddr]) -> bool {
+    addresses.iter().all(is_circuit)
+}
+
+fn is_public(address: &Multiaddr) -> bool {
+    match classify(address).map(|address| address.form) {
+        Some(AddressForm::Direct(direct)) => direct.scope == Scope::Public,
+        Some(AddressForm::Circuit(_) | AddressForm::WebRtc(_)) | None => false,
+    }
+}
+
+fn is_circuit(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }

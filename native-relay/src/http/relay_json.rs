@@ -15,7 +15,7 @@ use peerway_core::protocol::DISCOVERY_TOPIC;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::neighbours::Published;
+use crate::{event_loop::Reach, neighbours::Published};
 
 /// The document as it is right now. It is encoded when it changes, not when somebody asks.
 #[derive(Clone, Debug)]
@@ -27,16 +27,16 @@ pub(crate) struct RelayDocument {
 impl RelayDocument {
     /// No other relay is known yet.
     pub(crate) fn new(facts: Facts) -> Self {
-        let body = watch::Sender::new(encode(&facts, &[]));
+        let body = watch::Sender::new(encode(&facts, &[], Reach::Direct));
         Self {
             facts: Arc::new(facts),
             body,
         }
     }
 
-    /// From now on, these are the other relays.
-    pub(crate) fn set_relays(&self, relays: &[Published]) {
-        self.body.send_replace(encode(&self.facts, relays));
+    /// From now on, these are the other relays, and this is how strangers reach this one.
+    pub(crate) fn update(&self, relays: &[Published], reach: Reach) {
+        self.body.send_replace(encode(&self.facts, relays, reach));
     }
 }
 
@@ -61,6 +61,9 @@ struct RelayJson {
     topics: [&'static str; 1],
     /// Relays that this one makes one network with and that are there now, in the same form as itself.
     relays: Vec<Neighbour>,
+    /// How strangers reach this relay: `direct` at its addresses, `circuit` only through its relays. There are no circuits
+    /// inside circuits, so then whoever wants to be reached by strangers holds a slot on those.
+    reach: &'static str,
     version: &'static str,
 }
 
@@ -76,7 +79,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: &RelayDocument)
     get(move || std::future::ready(answer(body.borrow().clone()))).options(preflight)
 }
 
-fn encode(facts: &Facts, relays: &[Published]) -> Bytes {
+fn encode(facts: &Facts, relays: &[Published], reach: Reach) -> Bytes {
     let text = |addresses: &[Multiaddr]| addresses.iter().map(Multiaddr::to_string).collect();
     let json = RelayJson {
         peer_id: facts.peer.to_string(),
@@ -90,6 +93,10 @@ fn encode(facts: &Facts, relays: &[Published]) -> Bytes {
                 addrs: text(&relay.addresses),
             })
             .collect(),
+        reach: match reach {
+            Reach::Direct => "direct",
+            Reach::Circuit => "circuit",
+        },
         version: env!("CARGO_PKG_VERSION"),
     };
     serde_json::to_vec(&json)

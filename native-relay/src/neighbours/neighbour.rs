@@ -7,11 +7,14 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
     dial::{Role, backoff::Backoff},
-    reservation::RelayFailure,
+    reservation::{RelayFailure, RelaySpec},
 };
 use rand::rngs::SmallRng;
 
-use super::{GOOD, NeighbourState, NeighbourStatus, Number, PATIENCE, Published, RETRY, RETRY_AFTER_REFUSAL, YIELD};
+use super::{
+    Dialling, GOOD, NeighbourState, NeighbourStatus, Number, PATIENCE, Published, RETRY, RETRY_AFTER_REFUSAL,
+    SlotState, YIELD,
+};
 use crate::{config::RelayAddress, rooms::Kind};
 
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(super) struct Neighbour {
     refusals: Backoff,
     /// Why it is not there, until it is.
     failure: Option<RelayFailure>,
+    dialling: Dialling,
+    slot: SlotState,
 }
 
 #[derive(Debug)]
@@ -95,7 +100,7 @@ pub(super) enum Step {
 }
 
 impl Neighbour {
-    pub(super) fn new(local: PeerId, address: &RelayAddress) -> Self {
+    pub(super) fn new(local: PeerId, address: &RelayAddress, dialling: Dialling) -> Self {
         let state = if address.peer() == Some(local) {
             State::Itself
         } else {
@@ -110,6 +115,51 @@ impl Neighbour {
             backoff: Backoff::default(),
             refusals: Backoff::default(),
             failure: None,
+            dialling,
+            slot: match dialling {
+                Dialling::Here => SlotState::NotWanted,
+                Dialling::Elsewhere => SlotState::Awaited,
+            },
+        }
+    }
+
+    pub(super) fn spec(&self) -> RelaySpec {
+        RelaySpec {
+            peer: self.named,
+            addrs: self.addresses.clone(),
+        }
+    }
+
+    pub(super) fn wants_slot(&self) -> bool {
+        self.dialling == Dialling::Elsewhere && !matches!(self.state, State::Itself)
+    }
+
+    pub(super) fn has_slot(&self) -> bool {
+        self.slot == SlotState::Held
+    }
+
+    /// Whether whoever answers at this address is it.
+    pub(super) fn is_at(&self, address: &Multiaddr) -> bool {
+        self.named.is_none() && self.addresses.contains(address)
+    }
+
+    pub(super) fn on_slot(&mut self, number: Number) {
+        if self.slot != SlotState::Held {
+            let peer = self.peer.map(tracing::field::display);
+            tracing::info!(relay = %number, peer, "reachable through this relay");
+            self.slot = SlotState::Held;
+        }
+    }
+
+    pub(super) fn on_slot_lost(&mut self, number: Number, reason: RelayFailure) {
+        let lost = SlotState::Failed(reason.clone());
+        if self.slot != lost {
+            let peer = self.peer.map(tracing::field::display);
+            tracing::warn!(relay = %number, peer, %reason, "not reachable through this relay; a slot is asked for again");
+            self.slot = lost;
+        }
+        if !matches!(self.state, State::Connected { .. }) {
+            self.failure = Some(reason);
         }
     }
 
@@ -215,7 +265,9 @@ impl Neighbour {
                 };
                 None
             }
-            State::Waiting { until } if *until <= now => Some(self.dial(0, Vec::new(), now)),
+            State::Waiting { until } if *until <= now && self.dialling == Dialling::Here => {
+                Some(self.dial(0, Vec::new(), now))
+            }
             State::Next { at, failures } => {
                 let (at, failures) = (*at, std::mem::take(failures));
                 Some(self.dial(at, failures, now))
@@ -226,6 +278,7 @@ impl Neighbour {
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         match self.state {
+            State::Waiting { .. } if self.dialling == Dialling::Elsewhere => None,
             State::Waiting { until } | State::Dialling { until, .. } => Some(until),
             State::Next { .. } | State::Over { .. } | State::Connected { .. } | State::Itself => None,
         }
@@ -248,6 +301,7 @@ impl Neighbour {
             peer: self.peer,
             addresses: self.addresses.clone(),
             state,
+            slot: self.slot.clone(),
         }
     }
 

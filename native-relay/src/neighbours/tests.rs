@@ -19,9 +19,13 @@ struct World {
 
 impl World {
     fn new(local: PeerId, named: &[String]) -> Self {
+        Self::with(local, named, Dialling::Here)
+    }
+
+    fn with(local: PeerId, named: &[String], dialling: Dialling) -> Self {
         let named: Vec<RelayAddress> = named.iter().map(|address| address.parse().unwrap()).collect();
         let mut world = Self {
-            neighbours: Neighbours::new(local, &named, Scope::Public, SmallRng::seed_from_u64(7)),
+            neighbours: Neighbours::new(local, &named, Scope::Public, dialling, SmallRng::seed_from_u64(7)),
             now: Now::default(),
         };
         world.neighbours.handle_timeout(world.now);
@@ -305,4 +309,40 @@ fn when_two_addresses_are_of_one_relay_pages_are_told_of_it_once() {
     };
     assert_eq!(relays.len(), 1);
     assert_eq!(world.states(), [NeighbourState::Joined, NeighbourState::Joined]);
+}
+
+#[test]
+fn when_it_is_a_client_whoever_keeps_the_slots_dials_and_every_cause_is_told() {
+    let (relay, local) = (PeerId::random(), PeerId::random());
+    let named = [format!("{}/p2p/{local}", address(9)), address(1)];
+    let mut world = World::with(local, &named, Dialling::Elsewhere);
+    assert_eq!(world.actions(), []);
+    assert_eq!(world.neighbours.poll_timeout(), None);
+    let wanted: Vec<_> = world.neighbours.specs().collect();
+    assert_eq!(wanted.len(), 1, "none on itself");
+    let slots = |world: &World| world.neighbours.statuses().pop().map(|status| status.slot);
+    assert_eq!(slots(&world), Some(SlotState::Awaited));
+
+    world.neighbours.handle_slot_lost(Number(2), unreachable(), world.now);
+    assert_eq!(slots(&world), Some(SlotState::Failed(unreachable())));
+    assert_eq!(world.states()[1], NeighbourState::Failed(unreachable()));
+
+    world.neighbours.handle_dialled_at(&address(1).parse().unwrap(), relay);
+    world.neighbours.handle_connected(relay, Role::Dialer, world.now);
+    assert_eq!(world.actions(), [welcome(relay)]);
+    world.says(relay, Kind::Relay, &[]);
+    let full = RelayFailure::Refused("full".to_owned());
+    world.neighbours.handle_slot_lost(Number(2), full.clone(), world.now);
+    assert_eq!(world.states()[1], NeighbourState::Joined, "one network, but no slot");
+    assert_eq!(slots(&world), Some(SlotState::Failed(full)));
+    world.neighbours.handle_slot(Number(2));
+    assert!(world.neighbours.has_slot());
+    assert_eq!(slots(&world), Some(SlotState::Held));
+
+    world.disconnects(relay);
+    assert_eq!(world.passes(Duration::from_secs(600)), []);
+    world
+        .neighbours
+        .handle_slot_lost(Number(2), RelayFailure::Disconnected, world.now);
+    assert!(!world.neighbours.has_slot());
 }
