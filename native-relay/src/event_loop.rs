@@ -30,10 +30,11 @@ use crate::{
     access::{Reason, control::Control},
     behaviour::{Behaviour, BehaviourEvent},
     books::Books,
-    config::Limits,
+    config::{Limits, RelayAddress},
     discovery::Discovery,
     ledger::report::{Page, Report},
     neighbours::NeighbourStatus,
+    relay::NameRelayError,
     rooms::{self, Rooms},
 };
 
@@ -53,6 +54,11 @@ pub(crate) enum Request {
     Peers {
         after: Option<PeerId>,
         answer: oneshot::Sender<Page>,
+    },
+    /// Make one network with this relay, too.
+    NameRelay {
+        address: RelayAddress,
+        answer: oneshot::Sender<Result<(), NameRelayError>>,
     },
     /// Other rules hold: close the connections of those whom they deny.
     AccessChanged,
@@ -207,6 +213,7 @@ impl EventLoop {
             // Whoever asked may have given up; so below.
             Request::Report(answer) => drop(answer.send(self.report())),
             Request::Peers { after, answer } => drop(answer.send(self.books.ledger().page(after, self.now()))),
+            Request::NameRelay { address, answer } => drop(answer.send(self.name_relay(&address))),
             Request::AccessChanged => {
                 // The relay server asks again about what it granted.
                 let access = self.access.clone();

@@ -55,7 +55,7 @@ pub use self::{
     identity::IdentityError,
     listeners::{Endpoint, EndpointError},
     neighbours::{NeighbourState, NeighbourStatus, SlotState},
-    relay::{Relay, StartError},
+    relay::{NameRelayError, Relay, StartError},
 };
 
 /// Where a relay is in its life.

@@ -35,7 +35,11 @@ use rand::rngs::SmallRng;
 
 use self::neighbour::{Joined, Neighbour, Step};
 pub(crate) use self::published::Published;
-use crate::{config::RelayAddress, rooms::Kind};
+use crate::{
+    config::{MAX_NAMED_RELAYS, RelayAddress},
+    relay::NameRelayError,
+    rooms::Kind,
+};
 
 /// How long an address may take before it counts as one where nothing answers, and the next is tried. An answer that comes
 /// later still counts.
@@ -136,8 +140,11 @@ pub(crate) struct Neighbours {
     local: PeerId,
     /// How near an address may be that pages are told.
     nearest: Scope,
+    dialling: Dialling,
     rng: SmallRng,
-    /// Bounded by [`crate::config::MAX_NAMED_RELAYS`].
+    /// How many were named. Bounded by [`MAX_NAMED_RELAYS`].
+    addresses: usize,
+    /// Bounded by those.
     neighbours: BTreeMap<Number, Neighbour>,
     published: Vec<Published>,
     actions: VecDeque<Action>,
@@ -152,29 +159,55 @@ impl Neighbours {
         dialling: Dialling,
         rng: SmallRng,
     ) -> Self {
-        let mut neighbours: BTreeMap<Number, Neighbour> = BTreeMap::new();
-        for address in named {
-            let same = neighbours
-                .values_mut()
-                .find(|known| known.named.is_some() && known.named == address.peer());
-            match same {
-                Some(known) => known.add_address(address.transport()),
-                None => {
-                    let number = Number(neighbours.len() + 1);
-                    neighbours.insert(number, Neighbour::new(local, address, dialling));
-                }
-            }
-        }
-        let known: Vec<PeerId> = neighbours.values().filter_map(|neighbour| neighbour.named).collect();
-        let welcome = known.into_iter().filter(|peer| *peer != local);
-        Self {
+        let mut this = Self {
             local,
             nearest,
+            dialling,
             rng,
-            actions: welcome.map(|peer| Action::Welcome { peer }).collect(),
-            neighbours,
+            addresses: 0,
+            neighbours: BTreeMap::new(),
             published: Vec::new(),
+            actions: VecDeque::new(),
+        };
+        for address in named {
+            this.name(address);
         }
+        this
+    }
+
+    /// One more relay is named, or one more address of one that is. Its number, and what is new of it if a slot is wanted
+    /// there.
+    pub(crate) fn handle_named(
+        &mut self,
+        address: &RelayAddress,
+        now: Now,
+    ) -> Result<(Number, Option<RelaySpec>), NameRelayError> {
+        if self.addresses >= MAX_NAMED_RELAYS {
+            return Err(NameRelayError::TooMany);
+        }
+        let number = self.name(address);
+        self.settle(now);
+        let neighbour = self.neighbours.get(&number).filter(|neighbour| neighbour.wants_slot());
+        Ok((number, neighbour.map(Neighbour::spec)))
+    }
+
+    fn name(&mut self, address: &RelayAddress) -> Number {
+        self.addresses += 1;
+        let peer = address.peer();
+        let same = |known: &Neighbour| match peer {
+            Some(_) => known.named == peer,
+            None => known.is_at(address.transport()),
+        };
+        if let Some((number, known)) = self.neighbours.iter_mut().find(|(_, known)| same(known)) {
+            known.add_address(address.transport());
+            return *number;
+        }
+        let number = Number(self.neighbours.len() + 1);
+        self.neighbours
+            .insert(number, Neighbour::new(self.local, address, self.dialling));
+        let others = peer.filter(|peer| *peer != self.local);
+        self.actions.extend(others.map(|peer| Action::Welcome { peer }));
+        number
     }
 
     /// A connection that was dialled for this relay stands, and this peer is at its end. Also tell

@@ -1,5 +1,7 @@
 //! From a [`Config`] to a running [`Relay`], and its orderly end.
 
+mod naming;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures::StreamExt;
@@ -30,6 +32,8 @@ use crate::{
     listeners::{self, Endpoint, TransportsError, websocket},
     stun,
 };
+
+pub use self::naming::NameRelayError;
 
 /// How long an idle connection is kept: a page that only waits for others must not lose its relay.
 const IDLE: Duration = Duration::from_secs(600);

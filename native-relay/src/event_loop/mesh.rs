@@ -18,7 +18,7 @@ use peerway_core::{
         Role,
         route::{AddressForm, Scope, classify},
     },
-    reservation::{RelayEvent, RelayKey},
+    reservation::{MAX_RELAYS, RelayEvent, RelayKey},
     snapshot::{Snapshot, SnapshotRequest},
 };
 use rand::{SeedableRng, rngs::SmallRng};
@@ -26,9 +26,10 @@ use rand::{SeedableRng, rngs::SmallRng};
 use super::{EventLoop, Reach};
 use crate::{
     behaviour::{Behaviour, BehaviourEvent},
-    config::{Config, Exposure},
+    config::{Config, Exposure, RelayAddress},
     http::RelayDocument,
     neighbours::{Action, Dialling, Neighbours, Number, Published},
+    relay::NameRelayError,
     rooms,
 };
 
@@ -114,6 +115,27 @@ impl Mesh {
 }
 
 impl EventLoop {
+    pub(super) fn name_relay(&mut self, address: &RelayAddress) -> Result<(), NameRelayError> {
+        let now = self.now();
+        let behaviour = self.swarm.behaviour_mut();
+        // A client that has no place for one more slot dials nobody it could not hold one on.
+        let client = behaviour.reservations.as_mut();
+        if client.is_some() && self.mesh.slots.len() >= MAX_RELAYS {
+            return Err(NameRelayError::TooMany);
+        }
+        let (number, wanted) = self.mesh.neighbours.handle_named(address, now)?;
+        if let (Some(reservations), Some(spec)) = (client, wanted) {
+            match reservations.add_relay(spec) {
+                Ok(key) => drop(self.mesh.slots.insert(key, number)),
+                Err(error) => tracing::warn!(relay = %number, %error, "no slot is asked for there"),
+            }
+        }
+        if let Some(ip) = address.ip() {
+            behaviour.admission.welcome_address(ip);
+        }
+        Ok(())
+    }
+
     pub(super) fn drain_mesh(&mut self) {
         while let Some(action) = self.mesh.neighbours.poll_action() {
             match action {

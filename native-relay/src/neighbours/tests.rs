@@ -346,3 +346,30 @@ fn when_it_is_a_client_whoever_keeps_the_slots_dials_and_every_cause_is_told() {
         .handle_slot_lost(Number(2), RelayFailure::Disconnected, world.now);
     assert!(!world.neighbours.has_slot());
 }
+
+#[test]
+fn when_a_relay_is_named_later_it_is_dialled_at_once_and_there_is_an_end_to_it() {
+    let relay = PeerId::random();
+    let mut world = World::new(PeerId::random(), &[address(1)]);
+    world.actions();
+    let names = |world: &mut World, text: String| {
+        let named = world.neighbours.handle_named(&text.parse().unwrap(), world.now);
+        named.map(|(number, _)| (number, world.actions()))
+    };
+    let of_relay = format!("{}/p2p/{relay}", address(2));
+    let dials = vec![welcome(relay), dial(2, Some(relay), &address(2))];
+    assert_eq!(names(&mut world, of_relay), Ok((Number(2), dials)));
+    assert_eq!(
+        names(&mut world, format!("{}/p2p/{relay}", address(3))),
+        Ok((Number(2), Vec::new()))
+    );
+    assert_eq!(
+        names(&mut world, address(1)),
+        Ok((Number(1), Vec::new())),
+        "that one is known"
+    );
+    for last in 4..16 {
+        assert!(names(&mut world, address(last)).is_ok(), "{last}");
+    }
+    assert_eq!(names(&mut world, address(16)), Err(NameRelayError::TooMany));
+}
