@@ -223,19 +223,27 @@ async fn when_a_token_is_asked_for_whoever_presents_one_reserves_and_others_do_n
 }
 
 #[tokio::test]
-async fn when_a_node_is_given_a_token_it_shows_it_first_and_a_wrong_one_is_a_failure_of_its_own() {
+async fn when_a_node_is_given_a_token_it_shows_it_first_and_a_wrong_one_or_none_is_a_failure_of_its_own() {
     let (_dir, _, rules) = asking_for_a_token();
     let relay = relay_with(rules).await;
     for transport in ["tcp", "ws"] {
         let spec: RelaySpec = relay.address(transport).to_string().parse().unwrap();
         for (token, expected) in [
-            (TOKEN, None),
-            ("wrong-token-wrong-token", Some(RelayFailure::WrongToken)),
+            (Some(TOKEN), None),
+            (Some("wrong-token-wrong-token"), Some(RelayFailure::WrongToken)),
+            (None, Some(RelayFailure::NotAllowed)),
         ] {
             let (node, mut events, event_loop) = node::builder(Keypair::generate_ed25519()).build().unwrap();
             tokio::spawn(event_loop.run());
-            let (relay, token) = (spec.clone(), token.parse().unwrap());
-            node.send(Command::AddRelayWithToken { relay, token }).await.unwrap();
+            let relay = spec.clone();
+            let command = match token {
+                Some(token) => Command::AddRelayWithToken {
+                    relay,
+                    token: token.parse().unwrap(),
+                },
+                None => Command::AddRelay(relay),
+            };
+            node.send(command).await.unwrap();
             let outcome = async {
                 loop {
                     match events.next().await.unwrap() {

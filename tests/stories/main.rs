@@ -1,5 +1,6 @@
 //! Stories that cross crates, told with a real relay and real browsers.
 
+mod access;
 mod channels;
 mod chat;
 mod clipboard;

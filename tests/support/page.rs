@@ -18,6 +18,7 @@ pub const READY_WITHIN: Duration = Duration::from_secs(15);
 /// A change that needs a few round trips, seen by a user.
 pub const SOON: Duration = Duration::from_secs(10);
 
+const ROOM_INPUT: Locator<'static> = Locator::Css(r#"[data-testid="room-input"]"#);
 const CHAT_INPUT: Locator<'static> = Locator::Css(r#"[data-testid="chat-input"]"#);
 const CHAT_SEND: Locator<'static> = Locator::Css(r#"[data-testid="chat-send"]"#);
 
@@ -251,6 +252,17 @@ impl Page {
                 client.find(CHAT_INPUT).await?.send_keys(&keys).await
             })
             .await
+    }
+
+    /// Goes to another room, with the keyboard.
+    pub async fn enter(&self, room: &str) -> anyhow::Result<()> {
+        let keys = format!("{room}{}", char::from(Key::Enter));
+        self.browser
+            .in_tab(&self.tab, async |client| {
+                client.find(ROOM_INPUT).await?.send_keys(&keys).await
+            })
+            .await?;
+        self.until_text(SOON, "[data-testid=room-name]", room).await
     }
 
     /// Pastes the clipboard into the field for a line, with the keyboard.

@@ -120,6 +120,10 @@ fn relay_failure(failure: &RelayFailure) -> Words {
             "The relay does not accept the token in this page's link.",
             "Ask whoever runs the relay for a new link.",
         ),
+        RelayFailure::NotAllowed => words(
+            "The relay lets only those in who have a token, or whom it knows.",
+            "Ask whoever runs it for a link, and open that.",
+        ),
         RelayFailure::NotARelay => words(
             "The peer at this address is not a relay.",
             "Check the address, or open the page from a relay.",
@@ -329,6 +333,7 @@ mod tests {
             RelayFailure::Disconnected,
             RelayFailure::Refused("x".into()),
             RelayFailure::WrongToken,
+            RelayFailure::NotAllowed,
             RelayFailure::NotARelay,
             RelayFailure::NoGossip,
         ] {

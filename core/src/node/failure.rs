@@ -96,11 +96,16 @@ fn transport_text(failures: &[(Multiaddr, TransportError<std::io::Error>)]) -> S
     }
 }
 
+/// The status of HOP, as libp2p spells it in a text that is all that is left of it.
+const PERMISSION_DENIED: &str = "PERMISSION_DENIED";
+
 /// How the end of a reservation reads that the relay did not grant. What wraps it says no more than that.
 pub(crate) fn of_reservation(error: &(dyn Error + 'static)) -> RelayFailure {
     let text = innermost(error);
     if text.contains("does not support") {
         RelayFailure::NotARelay
+    } else if text.contains(PERMISSION_DENIED) {
+        RelayFailure::NotAllowed
     } else {
         RelayFailure::Refused(text)
     }

@@ -23,6 +23,9 @@ pub enum RelayFailure {
     /// It does not take the token that it was shown.
     #[error("the relay does not accept this token")]
     WrongToken,
+    /// It lets only some in, and not this peer: it asks for a token, for instance.
+    #[error("the relay does not let this peer use it")]
+    NotAllowed,
     /// It answered, and refused a reservation.
     #[error("the relay refused a reservation: {0}")]
     Refused(String),

@@ -308,7 +308,9 @@ impl RoomLog {
 fn failed(reason: &RelayFailure) -> RelayState {
     let reason = reason.clone();
     match reason {
-        RelayFailure::Refused(_) | RelayFailure::WrongToken | RelayFailure::NotARelay => RelayState::Refused { reason },
+        RelayFailure::Refused(_) | RelayFailure::WrongToken | RelayFailure::NotAllowed | RelayFailure::NotARelay => {
+            RelayState::Refused { reason }
+        }
         RelayFailure::TimedOut
         | RelayFailure::Unreachable(_)
         | RelayFailure::RefusedByBrowser(_)

@@ -83,7 +83,11 @@ impl Relay {
 
 pub(super) fn is_refusal(reason: &RelayFailure) -> bool {
     match reason {
-        RelayFailure::WrongPeer | RelayFailure::NotARelay | RelayFailure::WrongToken | RelayFailure::Refused(_) => true,
+        RelayFailure::WrongPeer
+        | RelayFailure::NotARelay
+        | RelayFailure::WrongToken
+        | RelayFailure::NotAllowed
+        | RelayFailure::Refused(_) => true,
         RelayFailure::TimedOut
         | RelayFailure::Unreachable(_)
         | RelayFailure::RefusedByBrowser(_)
