@@ -44,7 +44,7 @@ pub fn page_site() -> anyhow::Result<Site> {
 }
 
 /// Starts a bundle in Node. It ends with its stdin, so also if this very process is killed.
-pub(crate) fn program(name: &str, arguments: &[String]) -> anyhow::Result<Process> {
+pub fn program(name: &str, arguments: &[String]) -> anyhow::Result<Process> {
     let mut command = Command::new("node");
     command.arg(bundles()?.join(name)).args(arguments);
     Process::spawn_listening(name, command)

@@ -68,6 +68,11 @@ impl Process {
         })
     }
 
+    /// Its process id, good until it is waited for.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line of output in which `pick` finds something.
     pub async fn wait_for_line<T>(
         &mut self,

@@ -106,6 +106,17 @@ pub struct OtherRelay {
     pub addrs: Vec<Multiaddr>,
 }
 
+impl RelayInfo {
+    /// What the relay at this origin tells.
+    pub async fn of(origin: &str) -> anyhow::Result<Self> {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<&[u8]>>();
+        let response = client.get(format!("{origin}/relay.json").parse()?).await?;
+        ensure!(response.status().is_success(), "/relay.json: {}", response.status());
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+}
+
 impl Relay {
     /// Starts one on loopback.
     pub async fn start() -> anyhow::Result<Self> {
@@ -175,11 +186,7 @@ impl Relay {
 
     /// What it tells pages about itself. Only for a relay whose address this process can reach.
     pub async fn info(&self) -> anyhow::Result<RelayInfo> {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<&[u8]>>();
-        let response = client.get(format!("{}/relay.json", self.origin).parse()?).await?;
-        ensure!(response.status().is_success(), "/relay.json: {}", response.status());
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
+        RelayInfo::of(&self.origin).await
     }
 
     /// Its peer id.
@@ -223,7 +230,7 @@ async fn launch(config: &RelayConfig, data: &TempDir) -> anyhow::Result<(Process
 }
 
 /// The relay's binary: the given one, or the one that cargo builds now.
-fn binary() -> anyhow::Result<PathBuf> {
+pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(given) = std::env::var_os(RELAY_VARIABLE) {
         return Ok(PathBuf::from(given));
     }

@@ -7,6 +7,29 @@ pub fn report(name: &str, samples: impl Iterator<Item = f64>) {
     report_in(name, "ms", samples);
 }
 
+/// What a number should be, to be good enough.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aim {
+    /// This or less.
+    AtMost(f64),
+    /// This or more.
+    AtLeast(f64),
+}
+
+/// Prints a number's samples, and what their median should be.
+#[expect(
+    clippy::print_stdout,
+    reason = "what measures is a programme, and this is its output"
+)]
+pub fn report_against(name: &str, unit: &str, samples: impl Iterator<Item = f64>, aim: Aim) {
+    let mut summary = summary(name, unit, samples.collect());
+    summary["aim"] = match aim {
+        Aim::AtMost(most) => json!({ "at_most": most }),
+        Aim::AtLeast(least) => json!({ "at_least": least }),
+    };
+    println!("{summary}");
+}
+
 /// Prints a number's samples.
 #[expect(
     clippy::print_stdout,

@@ -1,13 +1,14 @@
-//! `cargo xtask bench`: measures the page and writes docs/benchmarks.md.
+//! `cargo xtask bench`: measures the page, or with `relay` the relay, and writes its sections of docs/benchmarks.md.
 //!
-//! Sizes are counted here. Times come from programs of the tests' that drive real browsers; they print one JSON
-//! object a line, and whatever they measure gets a row.
+//! Sizes are counted here. Everything else comes from programs of the tests'; they print one JSON object a line, and
+//! whatever they measure gets a row. What other commands or people wrote into the file stays as it is.
 
 use std::cell::OnceCell;
 use std::fs;
 use std::thread;
 
 use anyhow::{Context, Result};
+use clap::Subcommand;
 
 use crate::cargo::{NATIVE, cargo};
 use crate::paths::Paths;
@@ -17,19 +18,24 @@ use crate::setup::{self, Purpose};
 use crate::steps::{self, Step};
 use crate::{js, page, page_peer};
 
-use self::report::{Machine, Report, Section, Time};
+use self::report::{Document, Machine, Section, Time};
 
+mod of_relay;
 mod report;
 mod sizes;
 
 /// Where the numbers are written.
 const WHERE: &str = "docs/benchmarks.md";
+/// What measures the page, as the file names it.
+const COMMAND: &str = "cargo xtask bench";
+/// The section of what is counted here.
+const SIZES: &str = "What a visitor downloads";
 /// What measures times: programs of the package `peerway-tests`.
 const HARNESSES: [Harness; 2] = [
     Harness {
         program: "page-times",
         title: "How long things take",
-        about: "The page in two headless browser processes, over loopback.",
+        about: "The page in two headless browser processes, over loopback; the relay, a release build, is on the same machine.",
     },
     Harness {
         program: "webrtc-times",
@@ -47,13 +53,30 @@ struct Harness {
 }
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     /// Only count sizes, and print them instead of writing the file.
     #[arg(long)]
     sizes: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What is measured instead of the page.
+#[derive(Subcommand)]
+enum What {
+    /// Measure the relay beside others, which takes half an hour.
+    Relay(of_relay::Args),
 }
 
 pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
+    match &args.what {
+        Some(What::Relay(args)) => of_relay::main(paths, args),
+        None => of_page(paths, args),
+    }
+}
+
+fn of_page(paths: &Paths, args: &Args) -> Result<()> {
     let sizes = OnceCell::new();
     let sections = OnceCell::new();
     let mut todo = setup::steps(paths, if args.sizes { Purpose::Run } else { Purpose::Test });
@@ -73,19 +96,30 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
     }
     steps::run_all(todo)?;
     let sizes = sizes.into_inner().context("sizes were counted")?;
+    let sizes = Section::new(
+        SIZES,
+        "As Trunk builds the page.",
+        COMMAND,
+        &machine(),
+        report::size_table(&sizes),
+    );
     match sections.into_inner() {
-        None => println!("\n{}", report::size_table(&sizes)),
-        Some(sections) => {
-            let report = Report {
-                machine: machine(),
-                sizes,
-                sections,
-            }
-            .to_string();
-            fs::write(paths.root.join(WHERE), &report).with_context(|| format!("cannot write {WHERE}"))?;
-            println!("\n{report}\nwritten to {WHERE}");
-        }
+        None => println!("\n{sizes}"),
+        Some(measured) => write(paths, [vec![sizes], measured].concat())?,
     }
+    Ok(())
+}
+
+/// Puts these sections into the file, each in the place of the one of its title.
+fn write(paths: &Paths, sections: Vec<Section>) -> Result<()> {
+    let file = paths.root.join(WHERE);
+    let mut document = Document::parse(&fs::read_to_string(&file).unwrap_or_default());
+    for section in sections {
+        println!("\n{section}");
+        document.put(section);
+    }
+    fs::write(&file, document.to_string()).with_context(|| format!("cannot write {WHERE}"))?;
+    println!("\nwritten to {WHERE}");
     Ok(())
 }
 
@@ -108,12 +142,14 @@ fn measure(paths: &Paths, harness: &Harness) -> Result<Section> {
         .env("PEERWAY_TEST_PAGE_PEER", page_peer::place(paths))
         .env("NODE_PATH", js::modules(paths)?)
         .run_and_capture()?;
+    let table = report::table(&times(&printed)?);
+    Ok(Section::new(title, about, COMMAND, &machine(), table))
+}
+
+/// What a program of the tests' has measured.
+fn times(printed: &str) -> Result<Vec<Time>> {
     let lines = printed.lines().filter(|line| line.starts_with('{'));
-    Ok(Section {
-        title,
-        about,
-        times: lines.map(Time::parse).collect::<Result<_>>()?,
-    })
+    lines.map(Time::parse).collect()
 }
 
 fn machine() -> Machine {

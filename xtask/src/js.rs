@@ -16,7 +16,12 @@ const SOURCE: &str = "tests/js";
 /// What says which packages they need.
 const MANIFESTS: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 /// What runs in Node: a file each.
-const PROGRAMS: [&str; 3] = ["tests/js/node.js", "tests/js/relay.js", "tests/js/signal.js"];
+const PROGRAMS: [&str; 4] = [
+    "tests/js/node.js",
+    "tests/js/relay.js",
+    "tests/js/signal.js",
+    "tests/js/wide_relay.js",
+];
 /// What runs in a page: its scripts, and its documents as they are.
 const PAGE: [&str; 4] = [
     "tests/page/peer.js",
@@ -50,7 +55,7 @@ pub(crate) fn modules(paths: &Paths) -> Result<PathBuf> {
     Ok(packages(paths)?.join("node_modules"))
 }
 
-/// Where the bundles are: `node.cjs`, `relay.cjs`, `signal.cjs`, and the page in `page/`.
+/// Where the bundles are: `node.cjs`, `relay.cjs`, `wide_relay.cjs`, `signal.cjs`, and the page in `page/`.
 pub(crate) fn bundles(paths: &Paths) -> PathBuf {
     paths.root.join("dist/js")
 }

@@ -50,7 +50,7 @@ enum Task {
     Test(test::Args),
     /// Formatting, lints (native and wasm), dependencies, documentation, the project's own conventions.
     Check(check::Args),
-    /// Measure the page and write docs/benchmarks.md.
+    /// Measure the page, or the relay, and write that part of docs/benchmarks.md.
     Bench(bench::Args),
     /// Put a release build of the relay and the page into dist/.
     Dist,

@@ -27,6 +27,19 @@ const BINARYEN: &str = "binaryen@132";
 const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 const FIREFOX: [&str; 2] = ["firefox-esr", "firefox"];
 
+/// What of Debian's coturn is linked and not in it.
+const COTURN_LIBRARIES: [&str; 9] = [
+    "libevent-core-2.1-7",
+    "libevent-extra-2.1-7",
+    "libevent-openssl-2.1-7",
+    "libevent-pthreads-2.1-7",
+    "libhiredis0.14",
+    "libmariadb3",
+    "libpq5",
+    "libsqlite3-0",
+    "libssl3",
+];
+
 const ON_LINUX: bool = cfg!(target_os = "linux");
 
 /// One thing that tasks need.
@@ -127,11 +140,11 @@ pub(crate) const TOOLS: [Tool; 14] = [
         for_whom: Audience::Testers,
     },
     Tool {
-        name: "coturn's STUN client",
-        find: stun_client,
-        // Installed, the package starts a TURN server. What of its libraries the client needs is installed.
+        name: "coturn's STUN client and its server",
+        find: coturn,
+        // Installed, the package starts its server for good. What of its libraries the two need is installed.
         install: |paths| {
-            debian::install(paths, &["libevent-core-2.1-7", "libevent-extra-2.1-7", "libssl3"])?;
+            debian::install(paths, &COTURN_LIBRARIES)?;
             debian::unpack(paths, "coturn", &paths.coturn())
         },
         for_whom: Audience::Testers,
@@ -167,14 +180,21 @@ fn browser(paths: &Paths, names: &[&str]) -> Option<String> {
         .map(|_| "present".to_owned())
 }
 
-/// It has no version to ask for; that it explains itself shows that its libraries are there.
-fn stun_client(paths: &Paths) -> Option<String> {
+/// They have no version to ask for; that they explain themselves shows that their libraries are there.
+fn coturn(paths: &Paths) -> Option<String> {
     if !ON_LINUX {
         return Some("the tests that ask it run on Linux".to_owned());
     }
-    let asked = Process::new(paths, paths.find("turnutils_stunclient")?).capture();
-    let explained = asked.unwrap_or_else(|error| format!("{error:#}"));
-    explained.contains("Usage").then(|| "present".to_owned())
+    let explains_itself = |program: &str| {
+        let asked = Process::new(paths, paths.find(program)?).arg("-h").capture();
+        let explained = asked.unwrap_or_else(|error| format!("{error:#}"));
+        explained.contains("Usage").then_some(())
+    };
+    ["turnutils_stunclient", "turnserver"]
+        .into_iter()
+        .map(explains_itself)
+        .collect::<Option<Vec<()>>>()
+        .map(|_| "present".to_owned())
 }
 
 /// The page's loader and the tool that wrote it must be of one version, so there is one place that says which.
