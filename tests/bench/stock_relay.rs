@@ -1,4 +1,4 @@
-//! libp2p's own relay, put together as its example is, over TCP, WebSocket and WebRTC-direct on loopback: what ours is
+//! libp2p's own relay, put together as its example is, over TCP and WebSocket on loopback: what ours is
 //! measured beside.
 //!
 //! Only its limits are raised. With topics for arguments it also passes on what is said about them, with gossipsub at its
@@ -17,7 +17,6 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
     tcp, websocket, yamux,
 };
-use libp2p_webrtc::tokio::{Certificate, Transport as WebRtc};
 use peerway_core::behaviours::message_id;
 use tokio::io::AsyncReadExt as _;
 
@@ -26,11 +25,7 @@ const MANY: usize = 1_000_000;
 /// Longer than any measurement.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-const LISTEN: [&str; 3] = [
-    "/ip4/127.0.0.1/tcp/0",
-    "/ip4/127.0.0.1/tcp/0/ws",
-    "/ip4/127.0.0.1/udp/0/webrtc-direct",
-];
+const LISTEN: [&str; 2] = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0/ws"];
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -43,8 +38,6 @@ struct Behaviour {
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "whoever starts it reads there where it listens")]
 async fn main() -> anyhow::Result<()> {
-    // Two cryptography providers are in the tree; DTLS panics unless one is chosen.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let topics: Vec<String> = std::env::args().skip(1).collect();
     let keys = Keypair::generate_ed25519();
     let mut swarm = swarm(keys, &topics)?;
@@ -78,16 +71,10 @@ fn swarm(keys: Keypair, topics: &[String]) -> anyhow::Result<Swarm<Behaviour>> {
         ping: ping::Behaviour::default(),
         gossip: (!topics.is_empty()).then(|| gossip(&keys, topics)).transpose()?.into(),
     };
-    let certificate = Certificate::generate(&mut rand::rng())?;
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let transport = secured(tcp(), &keys)?
         .or_transport(secured(websocket::Config::new(tcp()), &keys)?)
         .map(|either, _| either.into_inner())
-        .or_transport(WebRtc::new(keys.clone(), certificate))
-        .map(|either, _| match either {
-            futures::future::Either::Left(one) => one,
-            futures::future::Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-        })
         .boxed();
     let Ok(builder) = SwarmBuilder::with_existing_identity(keys)
         .with_tokio()

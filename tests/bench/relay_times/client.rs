@@ -29,7 +29,6 @@ use libp2p::{
     swarm::{self, ConnectionId, NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     tcp, websocket, yamux,
 };
-use libp2p_webrtc::tokio::{Certificate, Transport as WebRtc};
 use peerway_core::behaviours::{GossipFilter, Streams, gossip};
 use prost::Message as _;
 use tokio::{
@@ -148,10 +147,6 @@ impl Node<Raw> {
     /// One that is connected to the relay, and no more.
     pub(crate) async fn connected(relay: &Multiaddr) -> anyhow::Result<Self> {
         let node = Self::start(|keys, _| Ok(Raw::new(keys)), |_| ())?;
-        if relay.iter().any(|part| part == Protocol::WebRTCDirect) {
-            // It dials from the socket that it listens on.
-            node.listen("/ip4/127.0.0.1/udp/0/webrtc-direct".parse()?).await?;
-        }
         node.connect(relay).await?;
         Ok(node)
     }
@@ -440,18 +435,12 @@ pub(crate) fn peer_of(address: &Multiaddr) -> anyhow::Result<PeerId> {
 
 type Composed = (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour);
 
-/// Circuits, TCP, WebSocket, WebRTC-direct. No names are resolved: there are none on loopback.
+/// Circuits, TCP, WebSocket. No names are resolved: there are none on loopback.
 fn transport(keys: &Keypair) -> anyhow::Result<Composed> {
     let (circuits, relay) = relay::client::new(keys.public().to_peer_id());
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let certificate = Certificate::generate(&mut rand::rng())?;
-    let webrtc = WebRtc::new(keys.clone(), certificate).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let mut all = secured(circuits, keys)?;
-    for further in [
-        secured(websocket::Config::new(tcp()), keys)?,
-        secured(tcp(), keys)?,
-        webrtc.boxed(),
-    ] {
+    for further in [secured(websocket::Config::new(tcp()), keys)?, secured(tcp(), keys)?] {
         all = all.or_transport(further).map(|either, _| either.into_inner()).boxed();
     }
     Ok((all, relay))

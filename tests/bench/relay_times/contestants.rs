@@ -25,7 +25,7 @@ const STOCK: &str = "stock-relay";
 /// What ours is started with. Numbers that are not here are the defaults.
 const WIDE: &str = r#"
 http = "127.0.0.1:0"
-listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/webrtc-direct"]
+listen = ["/ip4/127.0.0.1/tcp/0"]
 stun = "off"
 
 [limits]
@@ -54,7 +54,6 @@ pub(crate) enum Maker {
 pub(crate) enum Carrier {
     Tcp,
     WebSocket,
-    WebRtcDirect,
 }
 
 /// A relay that runs. Dropping it ends it.
@@ -87,7 +86,6 @@ impl Carrier {
         match self {
             Self::Tcp => "TCP",
             Self::WebSocket => "WebSocket",
-            Self::WebRtcDirect => "WebRTC-direct",
         }
     }
 
@@ -97,7 +95,6 @@ impl Carrier {
         match self {
             Self::Tcp => has(|part| matches!(part, Protocol::Tcp(_))) && !websocket,
             Self::WebSocket => websocket,
-            Self::WebRtcDirect => has(|part| matches!(part, Protocol::WebRTCDirect)),
         }
     }
 }
@@ -135,7 +132,7 @@ impl Contestant {
         command.args(topics);
         let mut process = host::on_relays_core(|| Process::spawn_listening(STOCK, command))?;
         let mut addresses = Vec::new();
-        for carrier in [Carrier::Tcp, Carrier::WebSocket, Carrier::WebRtcDirect] {
+        for carrier in [Carrier::Tcp, Carrier::WebSocket] {
             let address = |line: &str| line.parse().ok().filter(|address| carrier.carries(address));
             addresses.push(process.wait_for_line(STARTS_WITHIN, carrier.name(), address).await?);
         }

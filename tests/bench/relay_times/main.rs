@@ -78,8 +78,6 @@ impl Row {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    // DTLS panics unless one of the cryptography providers in the tree is chosen.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     host::Core::Load.enter()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -18,6 +18,8 @@ const KIB: f64 = 1_024.0;
 const MIB: f64 = KIB * KIB;
 /// Peers before anything is looked at: what the first cost is code and tables that all share.
 const WARM_UP: usize = 50;
+/// Peers that come then.
+const PEERS: usize = 500;
 /// Connections that are made at once.
 const COMING: usize = 16;
 /// How long what was needed only to connect is given to go away.
@@ -32,20 +34,12 @@ const USABLE: f64 = 0.75;
 
 /// Memory per idle peer, ours and the others' in turns.
 pub(crate) async fn idle(rounds: usize) -> anyhow::Result<()> {
-    for (carrier, peers) in [
-        (Carrier::Tcp, 500),
-        (Carrier::WebSocket, 500),
-        (Carrier::WebRtcDirect, 100),
-    ] {
-        let makers: &[Maker] = match carrier {
-            Carrier::Tcp | Carrier::WebSocket => &[Maker::Ours, Maker::Stock, Maker::Js],
-            // js-libp2p's relay is not measured there: it has a native library of its own below it.
-            Carrier::WebRtcDirect => &[Maker::Ours, Maker::Stock],
-        };
+    let makers = [Maker::Ours, Maker::Stock, Maker::Js];
+    for carrier in [Carrier::Tcp, Carrier::WebSocket] {
         let mut all = vec![Vec::new(); makers.len()];
         for _ in 0..rounds {
             for (maker, weights) in makers.iter().zip(&mut all) {
-                weights.push(weigh(*maker, carrier, peers).await?);
+                weights.push(weigh(*maker, carrier, PEERS).await?);
             }
         }
         for (maker, weights) in makers.iter().zip(&all) {

@@ -26,7 +26,8 @@ compared, the ratio within each turn counts. Ours is opened wide in its configur
 the machine is what ends a measurement; nothing else is changed, but the log is at `warn`. The others have their limits \
 raised likewise: `libp2p-relay` is libp2p's own with identify and ping, without gossip except in the room; `js-libp2p` is \
 its relay on Node. coturn relays datagrams of 1 200 bytes, as browsers send them, between two allocations that are \
-reached over TLS; it asks for no password, and it encrypts with AES where libp2p does with ChaCha20-Poly1305.";
+reached over TLS; it asks for no password, and it encrypts with AES where libp2p does with ChaCha20-Poly1305. The peers \
+whose memory is counted speak identify and ping, and the pages gossip too.";
 
 const SOAK_TITLE: &str = "The relay for ten minutes";
 const SOAK_ABOUT: &str = "2 000 peers hold a slot over WebSocket, 200 circuits carry 1 KiB there and back each second.";
