@@ -89,7 +89,8 @@ impl Turn {
 
         let mut roots = RootCertStore::empty();
         roots.add(certified.cert.der().clone())?;
-        let config = ClientConfig::builder()
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let config = Arc::new(config);
