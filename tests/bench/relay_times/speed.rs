@@ -168,9 +168,13 @@ async fn beside_greedy(rounds: usize, how: &str, limits: &str) -> anyhow::Result
         let name = format!("p99 of a round trip over a quiet circuit {beside}");
         report_in(&name, "ms", samples.iter().copied());
     };
-    millis("that is alone", &idles);
+    millis(&format!("that is alone, {how}"), &idles);
     millis(&format!("beside 16 greedy ones {how}"), &busys);
-    report_in("What the greedy ones carry", "MiB/s", rates.into_iter());
+    report_in(
+        &format!("What the 16 greedy ones carry {how}"),
+        "MiB/s",
+        rates.into_iter(),
+    );
     let ratios = busys.iter().zip(&idles).map(|(busy, idle)| busy / idle);
     let name = format!("p99, beside 16 greedy ones {how} / alone");
     report_against(&name, "×", ratios, Aim::AtMost(3.0));
