@@ -92,6 +92,16 @@ pub enum Reach {
     Circuit,
 }
 
+impl Reach {
+    /// What `/relay.json` and statistics call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Circuit => "circuit",
+        }
+    }
+}
+
 pub(crate) struct EventLoop {
     swarm: Swarm<Behaviour>,
     access: Control,
@@ -252,6 +262,8 @@ impl EventLoop {
             counts: self.books.ledger().counts().clone(),
             traffic: self.swarm.behaviour().relay.traffic(),
             stun: self.books.stun(),
+            relays: self.mesh.neighbours.statuses(),
+            reach: self.mesh.reach(),
             uptime: self.now().mono,
         }
     }

@@ -91,6 +91,34 @@ pub enum NeighbourState {
     Itself,
 }
 
+impl NeighbourState {
+    /// Every name of [`Self::name`].
+    pub(crate) const NAMES: [&'static str; 5] = ["connecting", "connected", "joined", "failed", "itself"];
+
+    /// What metrics and statistics call it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Joined => "joined",
+            Self::Failed(_) => "failed",
+            Self::Itself => "itself",
+        }
+    }
+}
+
+impl SlotState {
+    /// What statistics call it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::NotWanted => "not_wanted",
+            Self::Awaited => "awaited",
+            Self::Held => "held",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Whether there is a slot on a relay that was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotState {

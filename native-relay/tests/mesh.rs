@@ -14,7 +14,7 @@ use futures::{StreamExt, future::join_all};
 use libp2p::{Multiaddr, PeerId, gossipsub, multiaddr::Protocol, request_response, swarm::SwarmEvent};
 use native_relay::{Config, NeighbourState, Relay, RelayAddress};
 use peerway_core::{protocol::DISCOVERY_TOPIC, reservation::RelayFailure, snapshot::SnapshotRequest};
-use support::{Peer, PeerBehaviourEvent, TestRelay, eventually, get};
+use support::{Peer, PeerBehaviourEvent, TestRelay, admin, eventually, get};
 
 const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
 
@@ -100,6 +100,39 @@ async fn announce(peer: &mut Peer) {
             Ok(_) => return,
             Err(_) => drop(peer.swarm.select_next_some().await),
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_run_a_relay_see_how_it_stands_with_the_others() {
+    let other = TestRelay::start().await;
+    // Nothing listens there any more.
+    let gone = TestRelay::start().await;
+    let (gone_id, gone_address) = (gone.relay.peer_id(), gone.address("tcp"));
+    gone.relay.shutdown().await;
+    let relay = relay_with([other.address("tcp"), gone_address]).await;
+    let stats = eventually("both are told", async || {
+        let stats: serde_json::Value = serde_json::from_slice(&admin(&relay, "/stats").await.body).unwrap();
+        let states: Vec<_> = stats["relays"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["state"])
+            .collect();
+        (states == ["joined", "failed"]).then(|| stats.clone())
+    })
+    .await;
+    let ids = [other.relay.peer_id(), gone_id].map(|peer| peer.to_string());
+    for (shown, id) in stats["relays"].as_array().unwrap().iter().zip(ids) {
+        assert_eq!((&shown["peerId"], &shown["slot"]), (&id.into(), &"not_wanted".into()));
+    }
+    assert_eq!(stats["reach"], "direct");
+    let metrics = String::from_utf8(admin(&relay, "/metrics").await.body).unwrap();
+    for line in ["joined\"} 1", "failed\"} 1", "connecting\"} 0"] {
+        assert!(
+            metrics.contains(&format!("peerway_relay_relays{{state=\"{line}")),
+            "{line}"
+        );
     }
 }
 

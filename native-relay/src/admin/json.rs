@@ -3,10 +3,13 @@
 use libp2p::PeerId;
 use serde_json::{Map, Value, json};
 
-use crate::ledger::{
-    Peer, Tally,
-    labels::{Kind, Label, Reason, Topic, Verdict},
-    report::{Page, Report, Rest},
+use crate::{
+    ledger::{
+        Peer, Tally,
+        labels::{Kind, Label, Reason, Topic, Verdict},
+        report::{Page, Report, Rest},
+    },
+    neighbours::NeighbourStatus,
 };
 
 /// What the relay is, what it may be, and what it has done.
@@ -39,6 +42,8 @@ pub(super) fn stats(peer: PeerId, report: &Report, limits: &[(&'static str, u64)
         "reservations": standing.reservations,
         "circuits": standing.circuits,
         "rooms": report.rooms,
+        "reach": report.reach.name(),
+        "relays": report.relays.iter().map(relay).collect::<Vec<_>>(),
         "limits": object(limits.iter().copied()),
         "totals": {
             "connectionsOpened": tally(&counts.connections_opened),
@@ -60,6 +65,15 @@ pub(super) fn stats(peer: PeerId, report: &Report, limits: &[(&'static str, u64)
             "accessWithdrawn": object(withdrawn),
             "stunDatagrams": object(report.stun.iter()),
         },
+    })
+}
+
+/// A relay that was named. Why something failed is in the log: the texts of transports have addresses in them.
+fn relay(status: &NeighbourStatus) -> Value {
+    json!({
+        "peerId": status.peer.map(|peer| peer.to_string()),
+        "state": status.state.name(),
+        "slot": status.slot.name(),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::{
         labels::{Kind, Label, Reason, Topic, Verdict},
         report::Report,
     },
+    neighbours::{NeighbourState, NeighbourStatus},
     process::Usage,
 };
 
@@ -90,6 +91,16 @@ impl Relay {
             [none(standing.circuits as u64)],
         )?;
         writer.gauge("rooms", "Rooms that are followed", None, [none(*rooms as u64)])?;
+        let relays = NeighbourState::NAMES.map(|state| {
+            let so = |relay: &&NeighbourStatus| relay.state.name() == state;
+            ([("state", state)], self.report.relays.iter().filter(so).count() as u64)
+        });
+        writer.gauge(
+            "relays",
+            "Other relays that were named, by how it stands with them",
+            None,
+            relays,
+        )?;
         let limits = self.limits.iter().map(|(limit, most)| ([("limit", *limit)], *most));
         writer.gauge("limit", "How many there may be, by the name in [limits]", None, limits)
     }

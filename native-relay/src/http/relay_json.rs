@@ -93,10 +93,7 @@ fn encode(facts: &Facts, relays: &[Published], reach: Reach) -> Bytes {
                 addrs: text(&relay.addresses),
             })
             .collect(),
-        reach: match reach {
-            Reach::Direct => "direct",
-            Reach::Circuit => "circuit",
-        },
+        reach: reach.name(),
         version: env!("CARGO_PKG_VERSION"),
     };
     serde_json::to_vec(&json)

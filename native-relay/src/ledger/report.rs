@@ -7,7 +7,7 @@ use peerway_core::now::Now;
 use peerway_hop::Traffic;
 
 use super::{Counts, Ledger, Peer, Standing, StunTally};
-use crate::config::Limits;
+use crate::{config::Limits, event_loop::Reach, neighbours::NeighbourStatus};
 
 /// The most peers in one [`Page`].
 pub(crate) const PEERS_IN_A_PAGE: usize = 500;
@@ -22,6 +22,9 @@ pub(crate) struct Report {
     /// What circuits have carried, those included that stand.
     pub(crate) traffic: Traffic,
     pub(crate) stun: StunTally,
+    /// How it stands with the relays that were named.
+    pub(crate) relays: Vec<NeighbourStatus>,
+    pub(crate) reach: Reach,
     /// Since the relay runs.
     pub(crate) uptime: Duration,
 }
