@@ -89,12 +89,14 @@
 //! for good, which a program that strangers can reach must not ([`dial::plan`](crate::dial::plan) has the rules).
 
 mod alarm;
+mod connection_limits;
 mod discovery;
 mod gossip;
 mod gossip_gate;
 mod reservations;
 mod streams;
 
+pub use connection_limits::{ConnectionBounds, ConnectionLimits, LimitExceeded};
 pub use discovery::{Discovery, DiscoveryConfig, DiscoveryEvent};
 pub use gossip::{GossipError, GossipFilter, gossip};
 pub use gossip_gate::{GossipGate, OlderConnections};

@@ -2,7 +2,7 @@
 //! of those who are denied access.
 //!
 //! Refuses, and does nothing else: a connection that is in stays. How many there may be in all, of one peer, and of those
-//! that have not said yet who they are, is held by libp2p's own limits beside this one ([`crate::limits::connections`]).
+//! that have not said yet who they are, is held by core's limits beside this one ([`crate::limits::connections`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

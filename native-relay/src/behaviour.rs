@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use libp2p::{
-    connection_limits,
     gossipsub::{self, TopicHash, TopicSubscriptionFilter},
     identify,
     identity::Keypair,
@@ -16,7 +15,8 @@ use libp2p::{
 };
 use peerway_core::{
     behaviours::{
-        AccessTokens, GossipGate, OlderConnections, Reservations, Snapshots, access_tokens, message_id, snapshots,
+        AccessTokens, ConnectionLimits, GossipGate, OlderConnections, Reservations, Snapshots, access_tokens,
+        message_id, snapshots,
     },
     protocol::{DISCOVERY_TOPIC, IDENTIFY_PROTOCOL_VERSION, RELAY_AGENT_VERSION},
     reservation::ReservationConfig,
@@ -53,7 +53,7 @@ pub(crate) type Gossip = GossipGate<gossipsub::MaxCountSubscriptionFilter<OurTop
 pub(crate) struct Behaviour {
     // First: they refuse a connection before anything else spends something on it.
     pub(crate) admission: Admission,
-    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) relay: peerway_hop::Behaviour,
     /// Slots on other relays, if this one is their client.
     pub(crate) reservations: Toggle<Reservations>,
@@ -84,7 +84,7 @@ impl Behaviour {
             client.map(|client| Reservations::new(client, ReservationConfig::default(), rand::rng().random()));
         Self {
             admission: Admission::new(limits, Memory::of_this_machine(limits.memory), access.clone()),
-            limits: connection_limits::Behaviour::new(limits::connections(limits)),
+            limits: ConnectionLimits::new(limits::connections(limits)),
             relay,
             reservations: reservations.into(),
             tokens: access_tokens(ProtocolSupport::Inbound),

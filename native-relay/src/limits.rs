@@ -1,10 +1,11 @@
 //! How the limits on connections, reservations and circuits are put to those who hold them.
 //!
-//! Decides nothing: [`peerway_hop`] and libp2p's connection limits apply it.
+//! Decides nothing: [`peerway_hop`] and core's [`ConnectionLimits`](peerway_core::behaviours::ConnectionLimits) apply it.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use libp2p::{Multiaddr, connection_limits::ConnectionLimits};
+use libp2p::Multiaddr;
+use peerway_core::behaviours::ConnectionBounds;
 use peerway_hop::{Network, Rate};
 
 use crate::{
@@ -12,12 +13,13 @@ use crate::{
     config::{Bytes, Limits},
 };
 
-/// libp2p's limits on connections: in all, of one peer, and on those that have not said yet who they are.
-pub(crate) fn connections(limits: &Limits) -> ConnectionLimits {
-    ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits.pending_connections.get()))
-        .with_max_established(Some(limits.connections.get()))
-        .with_max_established_per_peer(Some(limits.connections_per_peer.get()))
+/// The limits on connections: in all, of one peer, and on those that have not said yet who they are.
+pub(crate) fn connections(limits: &Limits) -> ConnectionBounds {
+    ConnectionBounds {
+        pending: Some(count(limits.pending_connections)),
+        established: Some(count(limits.connections)),
+        per_peer: Some(count(limits.connections_per_peer)),
+    }
 }
 
 /// The limits on reservations and circuits.

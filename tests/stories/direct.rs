@@ -52,7 +52,7 @@ async fn when_two_browsers_meet_they_connect_directly_and_talk_on_when_the_relay
     for page in [&alice, &bob] {
         // The browser itself complains when a page looks whether its relay is back.
         let mut errors = page.browser().console_errors().await?;
-        errors.retain(|error| !error.contains("WebSocket connection to"));
+        errors.retain(|error| !error.contains("WebSocket connection to") && !error.contains("/relay.json"));
         assert_eq!(errors, Vec::<String>::new());
     }
     Ok(())

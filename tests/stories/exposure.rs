@@ -23,6 +23,7 @@ const NEITHER: [&str; 3] = ["172.17.0.1", "172.18.0.1", "169.254.3.3"];
 const HTTP: u16 = 8080;
 const TCP: u16 = 4001;
 const STUN: u16 = 3478;
+const ADMIN: u16 = 9090;
 
 /// The ports that a relay takes by default on every address it listens on.
 const DEFAULTS_IPV4: [(&str, u16); 5] = [("tcp", HTTP), ("tcp", TCP), ("udp", 4001), ("udp", 4003), ("udp", STUN)];
@@ -56,7 +57,7 @@ async fn without_flags_nobody_else_reaches_the_relay() -> anyhow::Result<()> {
     let relay = Relay::start_with(RelayConfig::with_flags(host.place(), &[])).await?;
     assert_eq!(bound(&host)?, sockets(&["127.0.0.1", "::1"]));
     for address in [LAN, LAN_IPV6, PUBLIC, PUBLIC_IPV6].iter().chain(&NEITHER) {
-        for port in [HTTP, TCP] {
+        for port in [HTTP, TCP, ADMIN] {
             assert_eq!(knock(&guest, address, port)?, Knock::Refused, "{address}:{port}");
         }
     }
@@ -75,9 +76,10 @@ async fn with_lan_a_browser_of_the_network_opens_what_is_printed_and_chats() -> 
         for port in [HTTP, TCP] {
             assert_eq!(knock(&guest, address, port)?, Knock::Answered, "{address}:{port}");
         }
+        assert_eq!(knock(&guest, address, ADMIN)?, Knock::Refused, "{address}");
     }
     for address in [PUBLIC, PUBLIC_IPV6].iter().chain(&NEITHER) {
-        for port in [HTTP, TCP] {
+        for port in [HTTP, TCP, ADMIN] {
             assert_eq!(knock(&guest, address, port)?, Knock::Refused, "{address}:{port}");
         }
     }
@@ -106,6 +108,7 @@ async fn with_public_strangers_reach_the_relay_and_hear_of_nothing_they_cannot_u
     assert_eq!(bound(&host)?, sockets(&["0.0.0.0", "::"]));
     for address in [LAN, LAN_IPV6, PUBLIC, PUBLIC_IPV6].iter().chain(&NEITHER) {
         assert_eq!(knock(&guest, address, HTTP)?, Knock::Answered, "{address}");
+        assert_eq!(knock(&guest, address, ADMIN)?, Knock::Refused, "{address}");
     }
     assert_eq!(announced(&guest, PUBLIC)?, owned(&[PUBLIC, PUBLIC_IPV6]));
     says_where_it_listens(&mut relay, &["0.0.0.0", "::"]).await?;
@@ -222,13 +225,14 @@ fn bash(host: &Host, script: &str) -> anyhow::Result<(String, String)> {
     Ok((text(&output.stdout), text(&output.stderr)))
 }
 
-/// What a relay with its default ports takes on these addresses.
+/// What a relay with its default ports takes on these addresses; its metrics it shows on loopback whatever they are.
 fn sockets(hosts: &[&str]) -> BTreeSet<(String, SocketAddr)> {
     let ips = hosts.iter().filter_map(|host| host.parse::<IpAddr>().ok());
     ips.flat_map(|ip| {
         let ports = if ip.is_ipv4() { DEFAULTS_IPV4 } else { DEFAULTS_IPV6 };
         ports.map(|(kind, port)| (kind.to_owned(), SocketAddr::from((ip, port))))
     })
+    .chain([("tcp".to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN)))])
     .collect()
 }
 

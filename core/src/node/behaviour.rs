@@ -1,7 +1,7 @@
 //! The parts that a node's swarm is made of.
 
 use libp2p::{
-    PeerId, connection_limits, identify,
+    PeerId, identify,
     identity::Keypair,
     ping, relay,
     request_response::ProtocolSupport,
@@ -9,20 +9,23 @@ use libp2p::{
 };
 
 use crate::{
-    behaviours::{self, AccessTokens, GossipError, GossipFilter, GossipGate, OlderConnections, Snapshots, Streams},
+    behaviours::{
+        self, AccessTokens, ConnectionBounds, ConnectionLimits, GossipError, GossipFilter, GossipGate,
+        OlderConnections, Snapshots, Streams,
+    },
     config::Config,
     protocol,
 };
 
 /// A circuit, the direct connection that replaces it, and one of each from the other side.
-const CONNECTIONS_PER_PEER: u32 = 4;
+const CONNECTIONS_PER_PEER: usize = 4;
 /// Connections in all: relays, the peers we dial and those that dial us.
-const CONNECTIONS: u32 = 256;
+const CONNECTIONS: usize = 256;
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) relay: relay::client::Behaviour,
     pub(super) webrtc: Toggle<peerway_webrtc::Behaviour>,
-    pub(super) limits: connection_limits::Behaviour,
+    pub(super) limits: ConnectionLimits,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) snapshots: Snapshots,
@@ -45,13 +48,15 @@ impl Behaviour {
         let ping = ping::Config::new()
             .with_interval(config.ping_interval)
             .with_timeout(config.ping_timeout);
-        let limits = connection_limits::ConnectionLimits::default()
-            .with_max_established(Some(CONNECTIONS))
-            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
+        let limits = ConnectionBounds {
+            pending: None,
+            established: Some(CONNECTIONS),
+            per_peer: Some(CONNECTIONS_PER_PEER),
+        };
         Ok(Self {
             relay,
             webrtc: webrtc.into(),
-            limits: connection_limits::Behaviour::new(limits),
+            limits: ConnectionLimits::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
             snapshots: behaviours::snapshots(ProtocolSupport::Outbound),

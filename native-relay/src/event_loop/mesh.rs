@@ -144,13 +144,13 @@ impl EventLoop {
                     self.access.welcome(peer);
                     let behaviour = self.swarm.behaviour_mut();
                     behaviour.admission.welcome(peer);
-                    behaviour.limits.bypass_peer_id(&peer);
+                    behaviour.limits.exempt(peer);
                 }
                 Action::Dismiss { peer } => {
                     self.access.dismiss(peer);
                     let behaviour = self.swarm.behaviour_mut();
                     behaviour.admission.dismiss(peer);
-                    behaviour.limits.remove_peer_id(&peer);
+                    behaviour.limits.no_longer_exempt(peer);
                 }
                 Action::AskWhoIsThere { peer } => {
                     let snapshots = &mut self.swarm.behaviour_mut().snapshots;

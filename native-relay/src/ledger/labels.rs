@@ -6,11 +6,12 @@
 use std::io;
 
 use libp2p::{
-    Multiaddr, connection_limits,
+    Multiaddr,
     gossipsub::{MessageAcceptance, TopicHash},
     multiaddr::Protocol,
     swarm::ConnectionDenied,
 };
+use peerway_core::behaviours::LimitExceeded;
 use peerway_hop::{Bound, Denial, OpenError, Outcome, ReservationEnd};
 
 use crate::{access, admission::Refused, discovery, rooms};
@@ -241,13 +242,10 @@ impl Reason {
                 Refused::Access(reason) => Self::of_access(*reason),
             };
         }
-        match cause.downcast_ref::<connection_limits::Exceeded>() {
-            // Which one it was is in its text and nowhere else; `tests/limits.rs` would notice another wording.
-            Some(exceeded) => match exceeded.to_string() {
-                text if text.contains("pending") => Self::PendingConnections,
-                text if text.contains("per peer") => Self::ConnectionsPerPeer,
-                _ => Self::Connections,
-            },
+        match cause.downcast_ref::<LimitExceeded>() {
+            Some(LimitExceeded::Pending { .. }) => Self::PendingConnections,
+            Some(LimitExceeded::PerPeer { .. }) => Self::ConnectionsPerPeer,
+            Some(LimitExceeded::Established { .. }) => Self::Connections,
             None => Self::Other,
         }
     }
