@@ -58,6 +58,15 @@ fn client() -> Swarm<Client> {
 }
 
 async fn until<T>(swarm: &mut Swarm<Client>, what: &str, wanted: impl Fn(SwarmEvent<ClientEvent>) -> Option<T>) -> T {
+    until_within(support::PATIENCE, swarm, what, wanted).await
+}
+
+async fn until_within<T>(
+    within: Duration,
+    swarm: &mut Swarm<Client>,
+    what: &str,
+    wanted: impl Fn(SwarmEvent<ClientEvent>) -> Option<T>,
+) -> T {
     let found = async {
         loop {
             if let Some(found) = wanted(swarm.select_next_some().await) {
@@ -65,14 +74,14 @@ async fn until<T>(swarm: &mut Swarm<Client>, what: &str, wanted: impl Fn(SwarmEv
             }
         }
     };
-    timeout(SECONDS, found)
+    timeout(within, found)
         .await
-        .unwrap_or_else(|_| panic!("not within {SECONDS:?}: {what}"))
+        .unwrap_or_else(|_| panic!("not within {within:?}: {what}"))
 }
 
 /// Why the slot is not had.
 async fn why(swarm: &mut Swarm<Client>) -> RelayFailure {
-    until(swarm, "a cause", |event| match event {
+    until_within(SECONDS, swarm, "a cause", |event| match event {
         SwarmEvent::Behaviour(ClientEvent::Reservations(ReservationsEvent::Relay(event))) => match event {
             RelayEvent::Lost { reason, .. } => Some(reason),
             RelayEvent::Reserved { .. } => panic!("it has a slot"),

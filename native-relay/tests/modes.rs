@@ -13,7 +13,7 @@ use std::time::Duration;
 use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
 use native_relay::{Mode, NeighbourState, NeighbourStatus, Reach, SlotState, Status};
 use peerway_core::reservation::RelayFailure;
-use support::{Peer, TestRelay, eventually, get};
+use support::{PATIENCE, Peer, TestRelay, eventually, get};
 
 /// Within which every cause is told.
 const SECONDS: Duration = Duration::from_secs(8);
@@ -40,6 +40,15 @@ fn without_id(address: Multiaddr) -> Multiaddr {
 }
 
 async fn until(relay: &TestRelay, what: &str, is: impl Fn(&[NeighbourStatus]) -> bool) -> Status {
+    until_within(PATIENCE, relay, what, is).await
+}
+
+async fn until_within(
+    within: Duration,
+    relay: &TestRelay,
+    what: &str,
+    is: impl Fn(&[NeighbourStatus]) -> bool,
+) -> Status {
     let seen = async {
         loop {
             let status = relay.relay.status().await.unwrap();
@@ -49,9 +58,9 @@ async fn until(relay: &TestRelay, what: &str, is: impl Fn(&[NeighbourStatus]) ->
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    match tokio::time::timeout(SECONDS, seen).await {
+    match tokio::time::timeout(within, seen).await {
         Ok(status) => status,
-        Err(_) => panic!("not within {SECONDS:?}: {what}: {:?}", relay.relay.status().await),
+        Err(_) => panic!("not within {within:?}: {what}: {:?}", relay.relay.status().await),
     }
 }
 
@@ -126,7 +135,7 @@ async fn when_a_relay_is_only_a_client_it_offers_no_slots_and_who_asks_for_one_l
     reaches(&public.address("tcp"), &client).await;
 
     let misled = relay(Mode::Both, &[client.address("tcp"), public.address("tcp")]).await;
-    let status = until(&misled, "what it is", |relays| {
+    let status = until_within(SECONDS, &misled, "what it is", |relays| {
         matches!(relays[0].state, NeighbourState::Failed(_)) && relays[1].slot == SlotState::Held
     })
     .await;
@@ -151,7 +160,7 @@ async fn when_there_is_no_slot_the_cause_is_in_the_status_within_seconds() {
     let serves = tokio::spawn(async move { only.until("never", |_| None::<()>).await });
 
     let inner = relay(Mode::Both, &[gone_address, full.address("tcp")]).await;
-    let status = until(&inner, "both causes", |relays| {
+    let status = until_within(SECONDS, &inner, "both causes", |relays| {
         relays.iter().all(|relay| matches!(relay.slot, SlotState::Failed(_)))
     })
     .await;
