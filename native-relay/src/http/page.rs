@@ -107,24 +107,18 @@ impl Page {
             files: BTreeMap::new(),
             policy: csp::NOTHING,
         };
-        let mut files: BTreeMap<String, Bytes> = files.into_iter().collect();
-        let compressed: BTreeMap<String, Bytes> = files
-            .keys()
-            .filter_map(|name| name.strip_suffix(COMPRESSED))
-            .filter(|name| files.contains_key(*name))
-            .filter_map(|name| Some((name.to_owned(), files.get(&format!("{name}{COMPRESSED}"))?.clone())))
-            .collect();
-        files.retain(|name, _| {
-            name.strip_suffix(COMPRESSED)
-                .is_none_or(|name| !compressed.contains_key(name))
-        });
-        for (name, content) in files {
-            let file = File::new(&name, content.clone(), compressed.get(&name).cloned());
+        let files: BTreeMap<String, Bytes> = files.into_iter().collect();
+        for (name, content) in &files {
+            if name.strip_suffix(COMPRESSED).is_some_and(|of| files.contains_key(of)) {
+                continue;
+            }
+            let compressed = files.get(&format!("{name}{COMPRESSED}"));
+            let file = File::new(name, content.clone(), compressed.cloned());
             if name == "/index.html" {
-                page.policy = csp::policy(&String::from_utf8_lossy(&content));
+                page.policy = csp::policy(&String::from_utf8_lossy(content));
                 page.files.insert("/".to_owned(), file);
             } else {
-                page.files.insert(name, file);
+                page.files.insert(name.clone(), file);
             }
         }
         page
