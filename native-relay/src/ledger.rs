@@ -4,7 +4,7 @@
 //! gossip, tokens, STUN. What is shown of it (`/metrics`, `/stats`, `/peers`) is made of this and of nothing else. Counts by
 //! names of closed lists ([`labels`]), never by what a remote says, and knows no address.
 //!
-//! What is, is what has begun and not ended: `tests/ledger.rs` compares that with what peers know. What circuits have
+//! What is, is what has begun and not ended: `tests/relay/ledger.rs` compares that with what peers know. What circuits have
 //! carried is not added up here, because those that stand would be missing: the relay server is asked for it.
 
 pub(crate) mod labels;

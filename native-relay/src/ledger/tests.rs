@@ -1,4 +1,4 @@
-//! What the fold makes of what it is told. `tests/ledger.rs` has it told by a real relay.
+//! What the fold makes of what it is told. `tests/relay/ledger.rs` has it told by a real relay.
 
 use std::io;
 

@@ -1,19 +1,12 @@
 //! A relay that is a client of others: it is reached through them, and says why not if not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::time::Duration;
 
-use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::SwarmEvent};
 use native_relay::{Mode, NeighbourState, NeighbourStatus, Reach, SlotState, Status};
 use peerway_core::reservation::RelayFailure;
-use support::{PATIENCE, Peer, TestRelay, eventually, get};
+
+use crate::support::{PATIENCE, Peer, Refuses, TestRelay, eventually, get};
 
 /// Within which every cause is told.
 const SECONDS: Duration = Duration::from_secs(8);
@@ -145,21 +138,17 @@ async fn when_a_relay_is_only_a_client_it_offers_no_slots_and_who_asks_for_one_l
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_there_is_no_slot_the_cause_is_in_the_status_within_seconds() {
-    let (gone, full) = (
-        TestRelay::start().await,
-        TestRelay::start_with(|mut config| {
-            config.limits.reservations = 1.try_into().unwrap();
-            config
-        })
-        .await,
-    );
-    let gone_address = gone.address("tcp");
-    gone.relay.shutdown().await;
+    let gone = Refuses::new();
+    let full = TestRelay::start_with(|mut config| {
+        config.limits.reservations = 1.try_into().unwrap();
+        config
+    })
+    .await;
     let mut only = Peer::new();
     only.reserve(&full.address("tcp")).await;
     let serves = tokio::spawn(async move { only.until("never", |_| None::<()>).await });
 
-    let inner = relay(Mode::Both, &[gone_address, full.address("tcp")]).await;
+    let inner = relay(Mode::Both, &[gone.address(PeerId::random()), full.address("tcp")]).await;
     let status = until_within(SECONDS, &inner, "both causes", |relays| {
         relays.iter().all(|relay| matches!(relay.slot, SlotState::Failed(_)))
     })

@@ -1,16 +1,6 @@
 //! Whether the ledger tells the truth: a real relay, clients that come, reserve, connect, talk and vanish as chance has it,
 //! and what they know compared with what `/stats` and `/metrics` say.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-#[path = "../../hop/tests/support/mod.rs"]
-mod clients;
-mod support;
-
 use std::{
     collections::BTreeMap,
     sync::{
@@ -20,13 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clients::raw::Raw;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, Stream};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use serde_json::Value;
-use support::{TestRelay, eventually};
 use tokio::time::timeout;
+
+use crate::{
+    clients::raw::Raw,
+    support::{self, TestRelay, eventually},
+};
 
 const STEPS: usize = 1_000;
 /// After how many steps everything is compared.

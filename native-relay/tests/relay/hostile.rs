@@ -1,21 +1,14 @@
 //! Clients that do not play by the rules, at the page's port.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::time::Duration;
 
-use support::{Peer, TestRelay, get, websocket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+
+use crate::support::{self, Peer, TestRelay, get, websocket};
 
 /// How much the relay takes before it closes.
 async fn write_until_closed(stream: TcpStream, piece: &[u8]) -> usize {

@@ -1,22 +1,15 @@
 //! Each limit on connections, memory, frames, queues, announcements and rooms in a running relay: the last that fits is let
 //! in, the next is not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{num::NonZeroU32, time::Duration};
 
 use futures::future::{join_all, select_all};
 use libp2p::{Multiaddr, gossipsub, swarm::SwarmEvent};
 use native_relay::Limits;
 use peerway_core::protocol::DISCOVERY_TOPIC;
-use support::{PATIENCE, Peer, PeerBehaviourEvent, TestRelay, until_closed, websocket};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+use crate::support::{self, PATIENCE, Peer, PeerBehaviourEvent, TestRelay, until_closed, websocket};
 
 const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
 const OTHER_ROOM: &str = "peerway/room/1/fedcba9876543210fedcba9876543210";

@@ -1,19 +1,13 @@
 //! The programme itself: what it prints, how it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{
     io::{BufRead, BufReader, Read},
     net::{TcpListener, UdpSocket},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
+
+use crate::support;
 
 fn relay(data_dir: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_native-relay"));

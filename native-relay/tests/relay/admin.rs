@@ -1,16 +1,6 @@
 //! What those who run a relay see of it: who is answered, with what, and that everything which dashboard and alerts ask
 //! for is there.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-#[path = "support/promql.rs"]
-mod promql;
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -21,16 +11,19 @@ use std::{
 use libp2p::{PeerId, gossipsub, multiaddr::Protocol, swarm::SwarmEvent};
 use native_relay::{Admin, Config, Limits, Relay};
 use peerway_core::protocol::DISCOVERY_TOPIC;
-use promql::{metric_names, selectors};
 use serde_json::Value;
-use support::{
-    PATIENCE, Peer, PeerBehaviourEvent, TestRelay, admin, admin_as, eventually, exchange, get, until_closed,
-};
 use tokio::{
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
 use yaml_rust2::{Yaml, YamlLoader};
+
+use crate::{
+    support::promql::{metric_names, selectors},
+    support::{
+        PATIENCE, Peer, PeerBehaviourEvent, TestRelay, admin, admin_as, eventually, exchange, get, until_closed,
+    },
+};
 
 const TRANSPORTS: [(&str, &str); 4] = [
     ("tcp", "tcp"),

@@ -1,21 +1,14 @@
 //! Clients that do not play by the rules.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
 use libp2p::Stream;
 use peerway_hop::{Event, Refusal};
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
-use support::{eventually, raw, raw::Raw, relay};
 use tokio::time::timeout;
+
+use crate::support::{self, eventually, raw, raw::Raw, relay};
 
 /// Whether the stream is closed or reset, when that is due.
 async fn ends(stream: &mut Stream) -> bool {

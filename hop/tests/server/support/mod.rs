@@ -1,7 +1,5 @@
 //! What the tests of real swarms share: nodes that run by themselves, stock clients, and clients that write what they like.
 
-#![allow(dead_code, reason = "each test programme uses its part of it")]
-
 use std::{
     ops::ControlFlow,
     sync::{Arc, Mutex},
@@ -42,7 +40,6 @@ type Call<B> = Box<dyn FnOnce(&mut Swarm<B>) + Send>;
 /// A swarm that runs in a task of its own, until it is dropped.
 pub(crate) struct Node<B: NetworkBehaviour> {
     pub(crate) id: PeerId,
-    pub(crate) keys: Keypair,
     calls: mpsc::Sender<Call<B>>,
     seen: Arc<Mutex<Vec<SwarmEvent<B::ToSwarm>>>>,
     task: JoinHandle<()>,
@@ -88,7 +85,6 @@ where
         });
         Self {
             id,
-            keys,
             calls,
             seen,
             task,

@@ -1,16 +1,8 @@
 //! What the page's port answers over HTTP, and what it does not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::fs;
 
-use support::{TestRelay, exchange, get, request};
+use crate::support::{TestRelay, exchange, get, request};
 
 const INDEX: &str = "<!doctype html><script type=module>start()</script><p>hello";
 

@@ -1,8 +1,12 @@
 //! What the relay's tests share: a relay in this process, native peers, a very small HTTP client.
 
-#![allow(dead_code, reason = "each test programme uses its part of it")]
+pub(crate) mod promql;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use libp2p::{
@@ -24,7 +28,7 @@ use peerway_core::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -65,6 +69,29 @@ impl TestRelay {
             .find(matching)
             .unwrap_or_else(|| panic!("no {part} address"))
             .clone()
+    }
+}
+
+/// An address at which connections are refused while this lives. A relay that was shut down is no such address for long: its
+/// port is free, and a test beside this one may be given it.
+pub(crate) struct Refuses {
+    /// Bound, and does not listen.
+    socket: TcpSocket,
+}
+
+impl Refuses {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self { socket }
+    }
+
+    /// Where somebody with this id would be, over TCP.
+    pub(crate) fn address(&self, peer: PeerId) -> Multiaddr {
+        let bound = self.socket.local_addr().unwrap();
+        Multiaddr::from(bound.ip())
+            .with(Protocol::Tcp(bound.port()))
+            .with(Protocol::P2p(peer))
     }
 }
 

@@ -1,13 +1,5 @@
 //! Reservations as clients see them: those of rust-libp2p, and some that speak by hand.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{
     num::NonZeroU64,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,7 +11,8 @@ use libp2p::{
 };
 use peerway_hop::{Bound, Denial, Event, Refusal, ReservationEnd};
 use prost::Message as _;
-use support::{Client, Relay, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
+
+use crate::support::{Client, Relay, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
 
 #[tokio::test]
 async fn when_a_stock_client_asks_it_gets_the_relays_addresses() {

@@ -1,14 +1,6 @@
 //! STUN as clients meet it: the programme asked by coturn's client, and the relay asked in ways that a client library
 //! would not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{
     io::{BufRead, BufReader},
     net::{IpAddr, SocketAddr},
@@ -17,8 +9,9 @@ use std::{
 };
 
 use native_relay::Stun;
-use support::{PATIENCE, TestRelay, get};
 use tokio::{net::UdpSocket, time::timeout};
+
+use crate::support::{PATIENCE, TestRelay, get};
 
 /// A Binding request without attributes, and what its answer begins with: success, 12 bytes, the same transaction.
 const REQUEST: [u8; 20] = *b"\x00\x01\x00\x00\x21\x12\xa4\x42any id is ok";

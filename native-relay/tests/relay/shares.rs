@@ -1,29 +1,22 @@
 //! Each limit on reservations and circuits in a running relay, as clients meet it: the last that fits is admitted, the next
 //! is refused with the status that the specification has for it, and a full relay goes on renewing.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-#[path = "../../hop/tests/support/mod.rs"]
-mod clients;
-mod support;
-
 use std::{
     num::NonZeroU32,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use clients::raw::{Raw, told};
 use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
 use libp2p::{Multiaddr, Stream};
 use native_relay::Limits;
 use peerway_hop::Refusal;
 use serde_json::Value;
-use support::{PATIENCE, TestRelay, eventually};
 use tokio::time::timeout;
+
+use crate::{
+    clients::raw::{Raw, told},
+    support::{self, PATIENCE, TestRelay, eventually},
+};
 
 async fn relay_with(change: impl FnOnce(&mut Limits)) -> (TestRelay, Multiaddr) {
     let relay = TestRelay::start_with(|mut config| {

@@ -1,13 +1,5 @@
 //! Who may use a running relay: lists, tokens, and what a SIGHUP changes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{fs, path::PathBuf, time::Duration};
 
 use futures::StreamExt;
@@ -24,8 +16,9 @@ use peerway_core::{
     node::{self, Command, Event, RelaySpec},
     reservation::RelayFailure,
 };
-use support::{PATIENCE, Peer, PeerBehaviourEvent, TestRelay};
 use tokio::time::timeout;
+
+use crate::support::{self, PATIENCE, Peer, PeerBehaviourEvent, TestRelay};
 
 const TOKEN: &str = "a-token-of-some-length";
 const OTHER: &str = "another-token-of-some-length";

@@ -1,7 +1,5 @@
 //! The programme and its configuration: a file, variables, flags, and what it says of them.
 
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::{
     fs,
     io::{BufRead, BufReader, Read},

@@ -1,13 +1,5 @@
 //! Circuits as their ends see them: those of rust-libp2p, and some that speak by hand.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{
     num::{NonZeroU32, NonZeroU64},
     time::{Duration, Instant},
@@ -20,8 +12,9 @@ use peerway_hop::{
     Access, AccessControl, Bound, CircuitRequest, Config, Denial, Event, HOP_PROTOCOL, OpenError as Unopened, Outcome,
     Rate, Refusal, Stage, Traffic,
 };
-use support::{Client, Node, Relay, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
 use tokio::{sync::oneshot, time::timeout};
+
+use crate::support::{self, Client, Node, Relay, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
 
 const ECHO: StreamProtocol = StreamProtocol::new("/test/echo/1");
 

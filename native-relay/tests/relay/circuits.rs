@@ -1,15 +1,8 @@
 //! Peers that meet through the relay: reservations and circuits over each of its transports.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
-use support::{Peer, TestRelay, eventually};
+
+use crate::support::{Peer, TestRelay, eventually};
 
 /// One peer reserves over `transport`, another one reaches it through the relay over the same.
 async fn meet_over(transport: &str) {

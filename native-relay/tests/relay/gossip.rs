@@ -1,19 +1,12 @@
 //! What the relay spreads, to whom, and what it does not spread.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and most events of a swarm are not what it waits for"
-)]
-
-mod support;
-
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
 use libp2p::{PeerId, gossipsub, request_response, swarm::SwarmEvent};
 use peerway_core::{announcement::Announcement, protocol::DISCOVERY_TOPIC, snapshot::SnapshotRequest};
-use support::{Peer, PeerBehaviourEvent, TestRelay, eventually};
+
+use crate::support::{Peer, PeerBehaviourEvent, TestRelay, eventually};
 
 const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
 

@@ -1,13 +1,5 @@
 //! Whole nodes that know nothing but the relay: they hear of each other, connect through it, talk and open streams.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "what fails here fails the test, and it waits for single events"
-)]
-
-mod support;
-
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -18,8 +10,9 @@ use peerway_core::{
     dial::Route,
     node::{self, Event, Events, Node, Reach, RelaySpec},
 };
-use support::{PATIENCE, TestRelay};
 use tokio::time::timeout;
+
+use crate::support::{PATIENCE, TestRelay};
 
 const ECHO: StreamProtocol = StreamProtocol::new("/test/echo/1.0.0");
 
