@@ -41,6 +41,7 @@ mod relay;
 mod rooms;
 mod source;
 mod stun;
+mod turns;
 
 pub use self::{
     access::TokenFileError,

@@ -21,7 +21,7 @@ use libp2p::{
     noise, relay, yamux,
 };
 
-use crate::{config::Limits, identity::Identity};
+use crate::{config::Limits, identity::Identity, turns::Turns};
 
 /// A place to listen with a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,16 +129,18 @@ pub(crate) enum TransportsError {
     Resolver(#[from] io::Error),
 }
 
-/// All transports of a relay, to listen and to dial other relays, and for circuits through them if it is their client. Each takes only addresses of its own kind, but for the last
-/// one: it takes every address with a name, and looks at the rest of it when the name is resolved.
+/// All transports of a relay, to listen and to dial other relays, and for circuits through them if it is their client. Each
+/// takes only addresses of its own kind, but for the last one: it takes every address with a name, and looks at the rest of
+/// it when the name is resolved. Needs a runtime around it.
 pub(crate) fn transport(
     identity: &Identity,
     limits: &Limits,
     websockets: websocket::Upgrades,
     circuits: Option<relay::client::Transport>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportsError> {
-    let websocket = websocket::transport(&identity.keys, limits.websocket_frame, websockets)?;
-    let tcp_or_quic = tcp::transport(&identity.keys)?
+    let turns = Turns::new();
+    let websocket = websocket::transport(&identity.keys, limits.websocket_frame, websockets, turns.clone())?;
+    let tcp_or_quic = tcp::transport(&identity.keys, turns)?
         .or_transport(quic::transport(&identity.keys))
         .map(|either, _| either.into_inner());
     let direct = websocket

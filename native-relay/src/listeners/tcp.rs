@@ -7,8 +7,11 @@ use libp2p::{
     noise, tcp, yamux,
 };
 
-pub(crate) fn transport(keys: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+use crate::turns::Turns;
+
+pub(crate) fn transport(keys: &Keypair, turns: Turns) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(move |stream, _| turns.taken_by(stream))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keys)?)
         .multiplex(yamux::Config::default())

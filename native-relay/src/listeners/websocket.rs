@@ -30,7 +30,7 @@ use libp2p::{
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use crate::{acceptor::Replayed, config};
+use crate::{acceptor::Replayed, config, turns::Turns};
 
 /// One accepted socket whose first request asks for a WebSocket; nothing of it has been answered.
 pub(crate) struct Upgrade {
@@ -45,8 +45,9 @@ pub(crate) fn transport(
     keys: &Keypair,
     max_frame: config::Bytes,
     upgrades: Upgrades,
+    turns: Turns,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, super::TransportsError> {
-    let mut transport = websocket::Config::new(super::named(upgrades)?);
+    let mut transport = websocket::Config::new(super::named(upgrades.map(move |stream, _| turns.taken_by(stream)))?);
     transport.set_max_data_size(usize::try_from(max_frame.get()).unwrap_or(usize::MAX));
     Ok(transport
         .upgrade(Version::V1Lazy)

@@ -83,12 +83,7 @@ where
                 }
             }
         });
-        Self {
-            id,
-            calls,
-            seen,
-            task,
-        }
+        Self { id, calls, seen, task }
     }
 
     /// Does something with the swarm.
