@@ -139,7 +139,7 @@ pub(crate) fn transport(
     circuits: Option<relay::client::Transport>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportsError> {
     let turns = Turns::new();
-    let websocket = websocket::transport(&identity.keys, limits.websocket_frame, websockets, turns.clone())?;
+    let websocket = websocket::transport(&identity.keys, limits.websocket_frame, websockets, &turns)?;
     let tcp_or_quic = tcp::transport(&identity.keys, turns)?
         .or_transport(quic::transport(&identity.keys))
         .map(|either, _| either.into_inner());

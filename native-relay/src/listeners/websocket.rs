@@ -1,21 +1,22 @@
-//! libp2p over WebSocket on the page's port: a transport whose sockets come from [`crate::acceptor`], and which dials other
+//! libp2p over WebSocket on the page's port: a transport whose sockets come from [`crate::acceptor`]; another one dials other
 //! relays.
 //!
-//! Listens on no socket of its own: the acceptor decides what is a WebSocket, this end speaks libp2p with it.
+//! Listens on no socket of its own: the acceptor decides what is a WebSocket, this end speaks libp2p with it. It does so
+//! itself, since libp2p's own end takes half of a relay's time to take the masks off what clients send
+//! (<https://www.rfc-editor.org/rfc/rfc6455#section-5.3>).
+
+mod messages;
 
 use std::{
     collections::VecDeque,
+    future::Pending,
     io,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Ready, ready},
-};
+use futures::{FutureExt, future::BoxFuture};
 use libp2p::{
     Multiaddr, PeerId, Transport,
     core::{
@@ -25,11 +26,12 @@ use libp2p::{
     },
     identity::Keypair,
     multiaddr::Protocol,
-    noise, websocket, yamux,
+    noise, tcp, websocket, yamux,
 };
+use rw_stream_sink::RwStreamSink;
 use tokio::{net::TcpStream, sync::mpsc};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
+use self::messages::Messages;
 use crate::{acceptor::Replayed, config, turns::Turns};
 
 /// One accepted socket whose first request asks for a WebSocket; nothing of it has been answered.
@@ -45,32 +47,46 @@ pub(crate) fn transport(
     keys: &Keypair,
     max_frame: config::Bytes,
     upgrades: Upgrades,
-    turns: Turns,
+    turns: &Turns,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, super::TransportsError> {
-    let mut transport = websocket::Config::new(super::named(upgrades.map(move |stream, _| turns.taken_by(stream)))?);
-    transport.set_max_data_size(usize::try_from(max_frame.get()).unwrap_or(usize::MAX));
-    Ok(transport
+    let max_frame = usize::try_from(max_frame.get()).unwrap_or(usize::MAX);
+    let listens = Listens {
+        upgrades,
+        max_frame,
+        turns: turns.clone(),
+    };
+    let listens = listens
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keys)?)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-        .boxed())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let turns = turns.clone();
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let mut dials = websocket::Config::new(super::named(tcp.map(move |stream, _| turns.taken_by(stream)))?);
+    dials.set_max_data_size(max_frame);
+    let dials = dials
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keys)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(listens.or_transport(dials).map(|either, _| either.into_inner()).boxed())
 }
 
 /// The address of the transport's listener at `socket`, as given to `Swarm::listen_on`.
 pub(crate) fn listen_address(socket: SocketAddr) -> Multiaddr {
-    tcp_address(socket).with(Protocol::Ws("/".into()))
+    Multiaddr::from(socket.ip())
+        .with(Protocol::Tcp(socket.port()))
+        .with(Protocol::Ws("/".into()))
 }
 
-/// There is nothing left to wait for.
-type Accepted = Ready<io::Result<Compat<Replayed<TcpStream>>>>;
+type Stream = RwStreamSink<Messages>;
 
-/// The inner transport: hands on what the acceptor found. Listens only where the acceptor does.
+/// What the acceptor found, and where.
 pub(crate) struct Upgrades {
     bound: Vec<SocketAddr>,
     incoming: mpsc::Receiver<Upgrade>,
     listeners: Vec<(ListenerId, SocketAddr)>,
-    announced: VecDeque<TransportEvent<Accepted, io::Error>>,
+    announced: VecDeque<TransportEvent<BoxFuture<'static, io::Result<Stream>>, io::Error>>,
 }
 
 impl Upgrades {
@@ -85,23 +101,31 @@ impl Upgrades {
     }
 }
 
-impl Transport for Upgrades {
-    type Output = Compat<Replayed<TcpStream>>;
+/// Hands on what the acceptor found. Listens only where the acceptor does, and dials nobody.
+struct Listens {
+    upgrades: Upgrades,
+    max_frame: usize,
+    turns: Turns,
+}
+
+impl Transport for Listens {
+    type Output = Stream;
     type Error = io::Error;
-    type ListenerUpgrade = Accepted;
-    type Dial = BoxFuture<'static, io::Result<Self::Output>>;
+    type ListenerUpgrade = BoxFuture<'static, io::Result<Stream>>;
+    type Dial = Pending<io::Result<Stream>>;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
-        let Some(socket) = self
+        let this = &mut self.upgrades;
+        let Some(socket) = this
             .bound
             .iter()
             .copied()
-            .find(|socket| tcp_address(*socket) == address)
+            .find(|socket| listen_address(*socket) == address)
         else {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
-        self.listeners.push((id, socket));
-        self.announced.push_back(TransportEvent::NewAddress {
+        this.listeners.push((id, socket));
+        this.announced.push_back(TransportEvent::NewAddress {
             listener_id: id,
             listen_addr: address,
         });
@@ -109,12 +133,13 @@ impl Transport for Upgrades {
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {
-        let before = self.listeners.len();
-        self.listeners.retain(|(listener, _)| *listener != id);
-        if self.listeners.len() == before {
+        let this = &mut self.upgrades;
+        let before = this.listeners.len();
+        this.listeners.retain(|(listener, _)| *listener != id);
+        if this.listeners.len() == before {
             return false;
         }
-        self.announced.push_back(TransportEvent::ListenerClosed {
+        this.announced.push_back(TransportEvent::ListenerClosed {
             listener_id: id,
             reason: Ok(()),
         });
@@ -122,32 +147,26 @@ impl Transport for Upgrades {
     }
 
     fn dial(&mut self, address: Multiaddr, _: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
-        let Some(socket) = tcp_socket(&address) else {
-            return Err(TransportError::MultiaddrNotSupported(address));
-        };
-        let dial = async move {
-            let stream = TcpStream::connect(socket).await?;
-            stream.set_nodelay(true)?;
-            Ok(Replayed::new(Bytes::new(), stream).compat())
-        };
-        Ok(dial.boxed())
+        Err(TransportError::MultiaddrNotSupported(address))
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         let this = &mut *self;
-        if let Some(event) = this.announced.pop_front() {
+        if let Some(event) = this.upgrades.announced.pop_front() {
             return Poll::Ready(event);
         }
-        while let Poll::Ready(Some(Upgrade { local, remote, stream })) = this.incoming.poll_recv(cx) {
+        while let Poll::Ready(Some(Upgrade { local, remote, stream })) = this.upgrades.incoming.poll_recv(cx) {
             // A socket of a listener that was removed meanwhile is dropped, which closes it.
-            let Some((id, _)) = this.listeners.iter().find(|(_, socket)| accepts(*socket, local)) else {
+            let listeners = &this.upgrades.listeners;
+            let Some((id, _)) = listeners.iter().find(|(_, socket)| accepts(*socket, local)) else {
                 continue;
             };
+            let accepted = Messages::accept(stream, this.max_frame, this.turns.clone());
             return Poll::Ready(TransportEvent::Incoming {
                 listener_id: *id,
-                upgrade: ready(Ok(stream.compat())),
-                local_addr: tcp_address(local),
-                send_back_addr: tcp_address(remote),
+                upgrade: accepted.map(|accepted| accepted.map(RwStreamSink::new)).boxed(),
+                local_addr: listen_address(local),
+                send_back_addr: listen_address(remote),
             });
         }
         // Pending, also when the acceptor is gone: the swarm is told by whoever ends both.
@@ -159,21 +178,4 @@ impl Transport for Upgrades {
 fn accepts(bound: SocketAddr, local: SocketAddr) -> bool {
     let same_host = bound.ip() == local.ip() || (bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4());
     same_host && bound.port() == local.port()
-}
-
-/// The swarm leaves `/p2p` at the end of what is dialled.
-fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
-    match address.iter().collect::<Vec<_>>()[..] {
-        [Protocol::Ip4(ip), Protocol::Tcp(port)] | [Protocol::Ip4(ip), Protocol::Tcp(port), Protocol::P2p(_)] => {
-            Some((ip, port).into())
-        }
-        [Protocol::Ip6(ip), Protocol::Tcp(port)] | [Protocol::Ip6(ip), Protocol::Tcp(port), Protocol::P2p(_)] => {
-            Some((ip, port).into())
-        }
-        _ => None,
-    }
-}
-
-fn tcp_address(socket: SocketAddr) -> Multiaddr {
-    Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port()))
 }
