@@ -1,4 +1,4 @@
-//! Buffers that a circuit has only while it has something to carry.
+//! Buffers that are held only while there is something to carry.
 //!
 //! Each thread keeps a few that nobody uses; beyond that they are freed. So an idle circuit holds none, and a busy one
 //! does not pay for a fresh one at every turn. Decides nothing.
@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 /// What is read at once. Larger than any frame of yamux, so that one turn carries several.
-pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
+pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Unused buffers that a thread keeps; further ones are freed.
 const SPARE_BUFFERS: usize = 4;
 
@@ -14,20 +14,27 @@ thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of [`BUFFER_BYTES`], with whatever was in it before.
-pub(crate) struct Buffer(Box<[u8]>);
+/// A buffer of [`BUFFER_BYTES`] bytes, with whatever was in it before. For whoever carries bytes beside a circuit: the streams
+/// below it, for one.
+#[derive(Debug)]
+pub struct Buffer(Box<[u8]>);
 
 impl Buffer {
-    pub(crate) fn take() -> Self {
+    /// One that nobody uses.
+    #[must_use]
+    pub fn take() -> Self {
         let spare = SPARE.with_borrow_mut(Vec::pop);
         Self(spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice()))
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// All of it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    /// All of it.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
 }

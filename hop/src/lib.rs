@@ -79,6 +79,7 @@ mod voucher;
 
 pub use access::{Access, AccessControl, CircuitRequest, Everybody, ReservationRequest};
 pub use behaviour::{Behaviour, Circuit, Offer, Reservation, Stage};
+pub use buffer::{BUFFER_BYTES, Buffer};
 pub use config::{CircuitLimits, Config, HandshakeLimits, Rate, ReservationLimits};
 pub use event::{CircuitId, Event, Outcome, ReservationEnd, Traffic};
 pub use message::MAX_MESSAGE_BYTES;

@@ -20,11 +20,13 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite, task::AtomicWaker};
+use peerway_hop::{BUFFER_BYTES, Buffer};
 use tokio::sync::mpsc;
 
 /// What a connection reads, or writes, before it waits for others. Carrying it takes about a tenth of a millisecond; less
-/// would not be heard of any sooner, and cost more than it carries.
-const TURN_BYTES: usize = 64 * 1024;
+/// would not be heard of any sooner, and cost more than it carries. It is what fits into one buffer, so that it is read in
+/// one go.
+const TURN_BYTES: usize = BUFFER_BYTES;
 /// How many may be in line. Beyond it nobody waits: it is as if there were no turns.
 const MAX_IN_LINE: usize = 16_384;
 /// What reading or writing costs of a turn, however little it is.
@@ -49,6 +51,7 @@ impl Turns {
     pub(crate) fn taken_by<S>(&self, stream: S) -> InTurn<S> {
         InTurn {
             stream,
+            ahead: None,
             reading: Turn::new(self.clone()),
             writing: Turn::new(self.clone()),
         }
@@ -133,9 +136,11 @@ impl Turn {
     }
 }
 
-/// A stream that takes turns with others.
+/// A stream that takes turns with others, and reads a turn at once: those above it ask for a few kilobytes at a time.
 pub(crate) struct InTurn<S> {
     stream: S,
+    /// What was read of it and not yet asked for, if anything.
+    ahead: Option<Ahead>,
     reading: Turn,
     writing: Turn,
 }
@@ -143,10 +148,50 @@ pub(crate) struct InTurn<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for InTurn<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(ahead) = &mut this.ahead {
+            let read = ahead.read(buffer);
+            if ahead.is_empty() {
+                this.ahead = None;
+            }
+            return Poll::Ready(Ok(read));
+        }
         let left = ready!(this.reading.poll(cx));
-        let most = buffer.len().min(left);
-        let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer[..most]);
+        if buffer.len() >= left {
+            let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer[..left]);
+            this.reading.after(left, &read);
+            return read;
+        }
+        let mut bytes = Buffer::take();
+        let read = Pin::new(&mut this.stream).poll_read(cx, &mut bytes.bytes_mut()[..left]);
         this.reading.after(left, &read);
+        let mut ahead = Ahead {
+            bytes,
+            start: 0,
+            end: ready!(read)?,
+        };
+        let read = ahead.read(buffer);
+        this.ahead = (!ahead.is_empty()).then_some(ahead);
+        Poll::Ready(Ok(read))
+    }
+}
+
+/// What was read before somebody asked for it.
+struct Ahead {
+    bytes: Buffer,
+    start: usize,
+    end: usize,
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let there = &self.bytes.bytes()[self.start..self.end];
+        let read = there.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&there[..read]);
+        self.start += read;
         read
     }
 }
