@@ -30,6 +30,7 @@ use crate::{
     access::{Reason, control::Control},
     behaviour::{Behaviour, BehaviourEvent},
     books::Books,
+    boxed::Boxed,
     config::{Limits, RelayAddress},
     discovery::Discovery,
     ledger::report::{Page, Report},
@@ -103,7 +104,7 @@ impl Reach {
 }
 
 pub(crate) struct EventLoop {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<Boxed<Behaviour>>,
     access: Control,
     books: Books,
     discovery: Discovery,
@@ -117,7 +118,7 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(
-        swarm: Swarm<Behaviour>,
+        swarm: Swarm<Boxed<Behaviour>>,
         access: Control,
         books: Books,
         limits: &Limits,

@@ -24,6 +24,7 @@ mod admin;
 mod admission;
 mod behaviour;
 mod books;
+mod boxed;
 mod config;
 mod discovery;
 mod event_loop;

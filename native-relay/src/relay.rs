@@ -1,13 +1,12 @@
 //! From a [`Config`] to a running [`Relay`], and its orderly end.
 
 mod naming;
+mod swarm;
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures::StreamExt;
-use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, TransportError, gossipsub, multiaddr::Protocol, relay, swarm::SwarmEvent,
-};
+use libp2p::{Multiaddr, PeerId, Swarm, TransportError, gossipsub, multiaddr::Protocol, swarm::SwarmEvent};
 use libp2p_metrics::Registry;
 use peerway_core::protocol::DISCOVERY_TOPIC;
 use tokio::{
@@ -25,18 +24,17 @@ use crate::{
     admin,
     behaviour::{Behaviour, BehaviourEvent},
     books::Books,
+    boxed::Boxed,
     config::{AccessRules, Config, RelayAddress},
     event_loop::{self, EventLoop, Request, Status, mesh::Mesh},
     http::{self, Facts, Page, PageError, RelayDocument},
-    identity::{self, Identity, IdentityError},
-    listeners::{self, Endpoint, TransportsError, websocket},
+    identity::{self, IdentityError},
+    listeners::{Endpoint, TransportsError, websocket},
     stun,
 };
 
 pub use self::naming::NameRelayError;
 
-/// How long an idle connection is kept: a page that only waits for others must not lose its relay.
-const IDLE: Duration = Duration::from_secs(600);
 /// How long a listener may take to report its address. They are bound by then.
 const LISTENING: Duration = Duration::from_secs(5);
 
@@ -137,7 +135,7 @@ impl Relay {
         let (acceptor, upgrades) = Acceptor::new(sockets);
         let access = Control::new(Rules::load(&config.access)?);
         let websockets = websocket::Upgrades::new(http.clone(), upgrades);
-        let mut swarm = swarm(&identity, &config, &access, websockets)?;
+        let mut swarm = swarm::build(&identity, &config, &access, websockets)?;
         let (listening, early) = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
 
         let answering = bind_stun(&addresses::stun::sockets(&config, &interfaces))?;
@@ -320,25 +318,6 @@ impl Drop for Tasks {
     }
 }
 
-fn swarm(
-    identity: &Identity,
-    config: &Config,
-    access: &Control,
-    websockets: websocket::Upgrades,
-) -> Result<Swarm<Behaviour>, TransportsError> {
-    let (limits, mode) = (&config.limits, config.relays.mode);
-    let client = || relay::client::new(identity.keys.public().to_peer_id());
-    let (circuits, client) = mode.is_client().then(client).unzip();
-    let transport = listeners::transport(identity, limits, websockets, circuits)?;
-    let behaviour = Behaviour::new(&identity.keys, limits, access, mode, client);
-    let builder = SwarmBuilder::with_existing_identity(identity.keys.clone()).with_tokio();
-    let Ok(builder) = builder.with_other_transport(|_| transport);
-    let Ok(builder) = builder.with_behaviour(|_| behaviour);
-    Ok(builder
-        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
-        .build())
-}
-
 fn bind_http(sockets: &[(SocketAddr, Wanted)]) -> Result<Vec<TcpListener>, StartError> {
     let mut bound = Vec::new();
     let mut last_error = None;
@@ -385,7 +364,7 @@ fn bind_stun(sockets: &[(SocketAddr, Wanted)]) -> Result<Vec<stun::Socket>, Star
 
 /// Where it listens, and what happened meanwhile: whoever waited for this relay may be in already.
 async fn listen(
-    swarm: &mut Swarm<Behaviour>,
+    swarm: &mut Swarm<Boxed<Behaviour>>,
     endpoints: &[(Endpoint, Wanted)],
     http: &[SocketAddr],
 ) -> Result<(Vec<Listening>, Vec<SwarmEvent<BehaviourEvent>>), StartError> {

@@ -26,6 +26,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use super::{EventLoop, Reach};
 use crate::{
     behaviour::{Behaviour, BehaviourEvent},
+    boxed::Boxed,
     config::{Config, Exposure, RelayAddress},
     http::RelayDocument,
     neighbours::{Action, Dialling, Neighbours, Number, Published},
@@ -55,7 +56,7 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     pub(crate) fn new(
-        swarm: &mut Swarm<Behaviour>,
+        swarm: &mut Swarm<Boxed<Behaviour>>,
         config: &Config,
         addresses: &[Multiaddr],
         document: RelayDocument,

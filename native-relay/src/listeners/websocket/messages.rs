@@ -24,7 +24,7 @@ use crate::{
 /// How long the answer to a client's request may take to be written.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is allocated for reading from every client, however little it says. More is, while a larger frame comes.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 2 * 1024;
 
 /// The WebSocket, at the end of the one who was asked for it.
 pub(crate) struct Messages {
