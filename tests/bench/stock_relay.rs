@@ -1,4 +1,4 @@
-//! libp2p's own relay, put together as its example is, over TCP and WebSocket on loopback: what ours is
+//! libp2p's own relay, put together as its example is, over TCP, WebSocket and WebRTC-direct on loopback: what ours is
 //! measured beside.
 //!
 //! Only its limits are raised. With topics for arguments it also passes on what is said about them, with gossipsub at its
@@ -25,7 +25,11 @@ const MANY: usize = 1_000_000;
 /// Longer than any measurement.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-const LISTEN: [&str; 2] = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0/ws"];
+const LISTEN: [&str; 3] = [
+    "/ip4/127.0.0.1/tcp/0",
+    "/ip4/127.0.0.1/tcp/0/ws",
+    "/ip4/127.0.0.1/udp/0/webrtc-direct",
+];
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -38,6 +42,8 @@ struct Behaviour {
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "whoever starts it reads there where it listens")]
 async fn main() -> anyhow::Result<()> {
+    // libp2p's WebRTC asks the process which one it is to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let topics: Vec<String> = std::env::args().skip(1).collect();
     let keys = Keypair::generate_ed25519();
     let mut swarm = swarm(keys, &topics)?;
@@ -72,8 +78,13 @@ fn swarm(keys: Keypair, topics: &[String]) -> anyhow::Result<Swarm<Behaviour>> {
         gossip: (!topics.is_empty()).then(|| gossip(&keys, topics)).transpose()?.into(),
     };
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand_for_certificates::rng())?;
+    let webrtc_direct = libp2p_webrtc::tokio::Transport::new(keys.clone(), certificate)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let transport = secured(tcp(), &keys)?
         .or_transport(secured(websocket::Config::new(tcp()), &keys)?)
+        .map(|either, _| either.into_inner())
+        .or_transport(webrtc_direct)
         .map(|either, _| either.into_inner())
         .boxed();
     let Ok(builder) = SwarmBuilder::with_existing_identity(keys)

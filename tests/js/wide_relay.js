@@ -1,5 +1,5 @@
 /**
- * A relay made of js-libp2p, over TCP and WebSocket on loopback, without any limit: what ours is measured beside.
+ * A relay made of js-libp2p, over TCP, WebSocket and WebRTC-direct on loopback, without any limit: what ours is measured beside.
  *
  * It prints `{"addresses": […]}` once it listens, and ends with its stdin.
  */
@@ -9,6 +9,7 @@ import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
+import { webRTCDirect } from '@libp2p/webrtc'
 import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
@@ -18,8 +19,8 @@ const MANY = 1_000_000
 
 async function main () {
   const node = await createLibp2p({
-    addresses: { listen: ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/tcp/0/ws'] },
-    transports: [tcp(), webSockets()],
+    addresses: { listen: ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/tcp/0/ws', '/ip4/127.0.0.1/udp/0/webrtc-direct'] },
+    transports: [tcp(), webSockets(), webRTCDirect()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionManager: {

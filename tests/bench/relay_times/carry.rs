@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     client::{Node, PATIENCE, Raw},
     contestants::{Carrier, Contestant, Maker},
+    iroh::Iroh,
     turn::Turn,
 };
 
@@ -143,7 +144,8 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<()> {
         }
     }
     let mut turn = Turn::start()?;
-    let mut turn_costs = Vec::new();
+    let iroh = Iroh::start().await?;
+    let (mut turn_costs, mut iroh_costs) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         for one in &mut all {
             let cost = cost(&relays[one.relay], &mut one.pair, BYTES).await?;
@@ -152,9 +154,10 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<()> {
                 one.costs.push(cost);
             }
         }
-        let cost = turn.cost(TURN_BYTES)?;
+        let costs = (turn.cost(TURN_BYTES)?, iroh.cost(BYTES).await?);
         if round > 0 {
-            turn_costs.push(cost);
+            turn_costs.push(costs.0);
+            iroh_costs.push(costs.1);
         }
     }
     for one in &all {
@@ -162,6 +165,8 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<()> {
         report_in(&name, "s", one.costs.iter().copied());
     }
     report_in("CPU for a GiB over TLS: coturn", "s", turn_costs.iter().copied());
+    let name = "CPU for a GiB over WebSocket, and nothing encrypted by the relay: iroh-relay";
+    report_in(name, "s", iroh_costs.iter().copied());
     for carrier in [Carrier::Tcp, Carrier::WebSocket] {
         let of = |maker: Maker| {
             let found = all.iter().find(|one| one.maker == maker && one.carrier == carrier);
@@ -176,6 +181,9 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<()> {
         against(Maker::Stock.name(), of(Maker::Stock), 0.8);
         against(Maker::Js.name(), of(Maker::Js), 0.5);
         against("coturn over TLS", &turn_costs, 1.0);
+        let ratios = ours.iter().zip(&iroh_costs).map(|(ours, theirs)| ours / theirs);
+        let name = format!("CPU for a GiB over {}, Peerway / iroh-relay", carrier.name());
+        report_in(&name, "×", ratios);
     }
     Ok(())
 }

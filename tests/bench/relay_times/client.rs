@@ -37,6 +37,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::contestants::Carrier;
+
 const HOP: StreamProtocol = StreamProtocol::new("/libp2p/circuit/relay/0.2.0/hop");
 const STOP: StreamProtocol = StreamProtocol::new("/libp2p/circuit/relay/0.2.0/stop");
 /// `RESERVE`, with its length.
@@ -146,7 +148,8 @@ pub(crate) struct Node<B: NetworkBehaviour> {
 impl Node<Raw> {
     /// One that is connected to the relay, and no more.
     pub(crate) async fn connected(relay: &Multiaddr) -> anyhow::Result<Self> {
-        let node = Self::start(|keys, _| Ok(Raw::new(keys)), |_| ())?;
+        let carrier = Carrier::of(relay);
+        let node = Self::start_for(carrier, |keys, _| Ok(Raw::new(keys)), |_| ())?;
         node.connect(relay).await?;
         Ok(node)
     }
@@ -268,13 +271,32 @@ where
     /// With a behaviour made of its keys and of the relay's client, whose events go to `seen`.
     pub(crate) fn start(
         behaviour: impl FnOnce(&Keypair, relay::client::Behaviour) -> anyhow::Result<B>,
+        seen: impl FnMut(B::ToSwarm) + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        Self::start_for(Carrier::Tcp, behaviour, seen)
+    }
+
+    /// One that reaches relays by this carrier, too.
+    fn start_for(
+        carrier: Carrier,
+        behaviour: impl FnOnce(&Keypair, relay::client::Behaviour) -> anyhow::Result<B>,
         mut seen: impl FnMut(B::ToSwarm) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let keys = Keypair::generate_ed25519();
         let id = keys.public().to_peer_id();
-        let (transport, relay) = transport(&keys)?;
+        let (mut transport, relay) = transport(&keys)?;
+        if carrier == Carrier::WebRtcDirect {
+            transport = transport
+                .or_transport(webrtc_direct(&keys)?)
+                .map(|either, _| either.into_inner())
+                .boxed();
+        }
         let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
         let mut swarm = Swarm::new(transport, behaviour(&keys, relay)?, id, config);
+        if carrier == Carrier::WebRtcDirect {
+            // It dials from the port that it listens on.
+            swarm.listen_on("/ip4/127.0.0.1/udp/0/webrtc-direct".parse()?)?;
+        }
         let (calls, mut called) = mpsc::channel::<Call<B>>(WAITING_CALLS);
         let closed = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&closed);
@@ -444,6 +466,13 @@ fn transport(keys: &Keypair) -> anyhow::Result<Composed> {
         all = all.or_transport(further).map(|either, _| either.into_inner()).boxed();
     }
     Ok((all, relay))
+}
+
+fn webrtc_direct(keys: &Keypair) -> anyhow::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand_for_certificates::rng())?;
+    Ok(libp2p_webrtc::tokio::Transport::new(keys.clone(), certificate)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed())
 }
 
 fn secured<T>(transport: T, keys: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error>

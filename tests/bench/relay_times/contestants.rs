@@ -25,7 +25,7 @@ const STOCK: &str = "stock-relay";
 /// What ours is started with. Numbers that are not here are the defaults.
 const WIDE: &str = r#"
 http = "127.0.0.1:0"
-listen = ["/ip4/127.0.0.1/tcp/0"]
+listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/webrtc-direct"]
 stun = "off"
 
 [limits]
@@ -54,6 +54,7 @@ pub(crate) enum Maker {
 pub(crate) enum Carrier {
     Tcp,
     WebSocket,
+    WebRtcDirect,
 }
 
 /// A relay that runs. Dropping it ends it.
@@ -86,7 +87,15 @@ impl Carrier {
         match self {
             Self::Tcp => "TCP",
             Self::WebSocket => "WebSocket",
+            Self::WebRtcDirect => "WebRTC-direct",
         }
+    }
+
+    pub(crate) fn of(address: &Multiaddr) -> Self {
+        let all = [Self::WebRtcDirect, Self::WebSocket];
+        all.into_iter()
+            .find(|carrier| carrier.carries(address))
+            .unwrap_or(Self::Tcp)
     }
 
     fn carries(self, address: &Multiaddr) -> bool {
@@ -95,6 +104,7 @@ impl Carrier {
         match self {
             Self::Tcp => has(|part| matches!(part, Protocol::Tcp(_))) && !websocket,
             Self::WebSocket => websocket,
+            Self::WebRtcDirect => has(|part| part == &Protocol::WebRTCDirect),
         }
     }
 }
@@ -132,7 +142,7 @@ impl Contestant {
         command.args(topics);
         let mut process = host::on_relays_core(|| Process::spawn_listening(STOCK, command))?;
         let mut addresses = Vec::new();
-        for carrier in [Carrier::Tcp, Carrier::WebSocket] {
+        for carrier in [Carrier::Tcp, Carrier::WebSocket, Carrier::WebRtcDirect] {
             let address = |line: &str| line.parse().ok().filter(|address| carrier.carries(address));
             addresses.push(process.wait_for_line(STARTS_WITHIN, carrier.name(), address).await?);
         }

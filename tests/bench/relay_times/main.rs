@@ -8,6 +8,7 @@ mod carry;
 mod client;
 mod contestants;
 mod host;
+mod iroh;
 mod memory;
 mod rooms;
 mod slots;
@@ -78,6 +79,8 @@ impl Row {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    // libp2p's WebRTC asks the process which one it is to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     host::Core::Load.enter()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use libp2p::{Multiaddr, swarm::NetworkBehaviour};
 use peerway_core::protocol::DISCOVERY_TOPIC;
@@ -35,11 +35,12 @@ const USABLE: f64 = 0.75;
 /// Memory per idle peer, ours and the others' in turns.
 pub(crate) async fn idle(rounds: usize) -> anyhow::Result<()> {
     let makers = [Maker::Ours, Maker::Stock, Maker::Js];
-    for carrier in [Carrier::Tcp, Carrier::WebSocket] {
+    for carrier in [Carrier::Tcp, Carrier::WebSocket, Carrier::WebRtcDirect] {
         let mut all = vec![Vec::new(); makers.len()];
         for _ in 0..rounds {
             for (maker, weights) in makers.iter().zip(&mut all) {
-                weights.push(weigh(*maker, carrier, PEERS).await?);
+                let weight = weigh(*maker, carrier).await;
+                weights.push(weight.with_context(|| format!("{} over {}", maker.name(), carrier.name()))?);
             }
         }
         for (maker, weights) in makers.iter().zip(&all) {
@@ -60,10 +61,15 @@ pub(crate) async fn idle(rounds: usize) -> anyhow::Result<()> {
 }
 
 /// Kibibytes per peer, of a relay that is started for it.
-async fn weigh(maker: Maker, carrier: Carrier, peers: usize) -> anyhow::Result<f64> {
+async fn weigh(maker: Maker, carrier: Carrier) -> anyhow::Result<f64> {
+    let (warm_up, peers) = match carrier {
+        Carrier::Tcp | Carrier::WebSocket => (WARM_UP, PEERS),
+        // Each takes the load a third of a second.
+        Carrier::WebRtcDirect => (WARM_UP / 5, PEERS / 10),
+    };
     let relay = maker.start().await?;
     let address = relay.address(carrier)?;
-    let first = come(&address, WARM_UP, Node::<Raw>::reserved).await?;
+    let first = come(&address, warm_up, Node::<Raw>::reserved).await?;
     tokio::time::sleep(SETTLING).await;
     let before = relay.resident()?;
     let rest = come(&address, peers, Node::<Raw>::reserved).await?;
@@ -79,8 +85,22 @@ pub(crate) async fn come<B: NetworkBehaviour>(
     peers: usize,
     make: impl AsyncFn(&Multiaddr) -> anyhow::Result<Node<B>>,
 ) -> anyhow::Result<Vec<Node<B>>> {
-    let all = stream::iter(0..peers).map(|_| make(address));
-    all.buffer_unordered(COMING).try_collect().await
+    let (at_once, tries) = match Carrier::of(address) {
+        Carrier::Tcp | Carrier::WebSocket => (COMING, 1),
+        // libp2p's native client gives up what takes longer than ten seconds, which now and then it does.
+        Carrier::WebRtcDirect => (1, 3),
+    };
+    let make = &make;
+    let all = stream::iter(0..peers).map(async |_| {
+        let mut made = make(address).await;
+        for _ in 1..tries {
+            if made.is_err() {
+                made = make(address).await;
+            }
+        }
+        made
+    });
+    all.buffer_unordered(at_once).try_collect().await
 }
 
 /// Pages that have a slot at once, and how many would by what each of them costs.

@@ -3,6 +3,7 @@
 //! What is measured and how is for `tests/bench/relay_times` to say.
 
 use std::cell::OnceCell;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -18,6 +19,10 @@ use crate::steps::{self, Step};
 /// What measures, and what ours is measured beside: programs of the package `peerway-tests`.
 const PROGRAMS: [&str; 2] = ["relay-times", "stock-relay"];
 
+/// What iroh's relay and its load are built from, outside of the workspace, and what they are called.
+const IROH: &str = "tests/bench/iroh";
+const IROH_PROGRAM: &str = "iroh-times";
+
 const TITLE: &str = "What a relay costs, and how fast it is";
 const ABOUT: &str = "\
 Relays take turns, each alone on one core, with everything that keeps them busy on the other, over loopback; of what is \
@@ -26,8 +31,9 @@ compared, the ratio within each turn counts. Ours is opened wide in its configur
 the machine is what ends a measurement; nothing else is changed, but the log is at `warn`. The others have their limits \
 raised likewise: `libp2p-relay` is libp2p's own with identify and ping, without gossip except in the room; `js-libp2p` is \
 its relay on Node. coturn relays datagrams of 1 200 bytes, as browsers send them, between two allocations that are \
-reached over TLS; it asks for no password, and it encrypts with AES where libp2p does with ChaCha20-Poly1305. The peers \
-whose memory is counted speak identify and ping, and the pages gossip too.";
+reached over TLS; it asks for no password, and it encrypts with AES where libp2p does with ChaCha20-Poly1305. iroh-relay \
+is started as `--dev` does, over plain HTTP: it neither deciphers nor enciphers, and what it passes on, 48 datagrams of \
+1 200 bytes at once, it may drop, so its number is for comparison only. The peers whose memory is counted speak identify and ping, and the pages gossip too.";
 
 const SOAK_TITLE: &str = "The relay for ten minutes";
 const SOAK_ABOUT: &str = "2 000 peers hold a slot over WebSocket, 200 circuits carry 1 KiB there and back each second.";
@@ -80,6 +86,7 @@ fn measure(paths: &Paths, args: &Args) -> Result<String> {
         .join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
     let harness = Process::new(paths, built)
         .env("PEERWAY_TEST_RELAY", relay)
+        .env("PEERWAY_TEST_IROH", build_iroh(paths)?)
         .env("PEERWAY_TEST_JS", js::bundles(paths))
         .env("NODE_PATH", js::modules(paths)?);
     let harness = match args.soak {
@@ -89,4 +96,17 @@ fn measure(paths: &Paths, args: &Args) -> Result<String> {
     harness
         .args(args.only.iter().flat_map(|row| ["--only", row]))
         .run_and_capture()
+}
+
+/// What it needs is as much again as everything else here; it has a target directory of its own.
+fn build_iroh(paths: &Paths) -> Result<PathBuf> {
+    let target = paths.native_target.join("iroh");
+    Process::new(paths, "cargo")
+        .env("CARGO_TARGET_DIR", &target)
+        .current_dir(&paths.root.join(IROH))
+        .args(["build", "--locked", "--release"])
+        .run()?;
+    Ok(target
+        .join("release")
+        .join(format!("{IROH_PROGRAM}{}", std::env::consts::EXE_SUFFIX)))
 }
