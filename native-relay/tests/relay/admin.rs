@@ -21,7 +21,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 use crate::{
     support::promql::{metric_names, selectors},
     support::{
-        PATIENCE, Peer, PeerBehaviourEvent, TestRelay, admin, admin_as, eventually, exchange, get, until_closed,
+        PATIENCE, Peer, PeerBehaviourEvent, TestRelay, admin, admin_as, eventually, exchange, get, try_anew,
+        until_closed,
     },
 };
 
@@ -187,8 +188,12 @@ async fn when_the_port_is_taken_it_matters_only_if_it_was_asked_for() {
 async fn when_peers_come_each_is_counted_at_its_transport_and_shown_without_its_address() {
     let relay = TestRelay::start().await;
     for (part, name) in TRANSPORTS {
-        let mut peer = peer(part).await;
-        peer.reserve(&relay.address(part)).await;
+        let mut peer = try_anew(async || {
+            let mut peer = peer(part).await;
+            peer.reserve(&relay.address(part)).await;
+            peer
+        })
+        .await;
         let stats = json(&relay, "/stats").await;
         assert_eq!(
             (&stats["peers"], &stats["reservations"]),

@@ -2,7 +2,7 @@
 
 use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
 
-use crate::support::{Peer, TestRelay, eventually};
+use crate::support::{Peer, TestRelay, eventually, try_anew};
 
 /// One peer reserves over `transport`, another one reaches it through the relay over the same.
 async fn meet_over(transport: &str) {
@@ -59,7 +59,7 @@ async fn peers_meet_over_quic() {
 
 #[tokio::test]
 async fn peers_meet_over_webrtc_direct() {
-    meet_over("webrtc-direct").await;
+    try_anew(async || meet_over("webrtc-direct").await).await;
 }
 
 #[tokio::test]

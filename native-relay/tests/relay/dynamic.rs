@@ -17,7 +17,7 @@ use peerway_core::{
 use peerway_hop::HOP_PROTOCOL;
 use tokio::time::timeout;
 
-use crate::support::{self, Peer, Refuses, TestRelay};
+use crate::support::{self, Peer, Refuses, TestRelay, try_anew};
 
 /// Within which every cause is told.
 const SECONDS: Duration = Duration::from_secs(8);
@@ -72,26 +72,19 @@ async fn until_within<T>(
         .unwrap_or_else(|_| panic!("not within {within:?}: {what}"))
 }
 
-/// Dials, and waits until identify says that a relay is there. Dials again if it comes to nothing: libp2p's WebRTC-direct client
-/// gives up a connection whose data channel takes longer than 10 s to open, which on a busy machine happens.
-async fn learn(swarm: &mut Swarm<Client>, address: &Multiaddr) -> PeerId {
-    let learns = async {
-        swarm.dial(address.clone()).unwrap();
-        loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::Behaviour(ClientEvent::Identify(identify::Event::Received { peer_id, info, .. }))
-                    if info.protocols.contains(&HOP_PROTOCOL) =>
-                {
-                    return peer_id;
-                }
-                SwarmEvent::OutgoingConnectionError { .. } => swarm.dial(address.clone()).unwrap(),
-                _ => {}
-            }
+/// A client that dialled there, and whom identify said to be a relay.
+async fn learn(address: &Multiaddr) -> (Swarm<Client>, PeerId) {
+    let mut swarm = client();
+    swarm.dial(address.clone()).unwrap();
+    let relay = until(&mut swarm, "a peer that offers HOP", |event| match event {
+        SwarmEvent::Behaviour(ClientEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+            info.protocols.contains(&HOP_PROTOCOL).then_some(peer_id)
         }
-    };
-    timeout(support::PATIENCE, learns)
-        .await
-        .unwrap_or_else(|_| panic!("no relay found at {address}"))
+        SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error:?}"),
+        _ => None,
+    });
+    let relay = relay.await;
+    (swarm, relay)
 }
 
 /// Why the slot is not had.
@@ -116,13 +109,12 @@ async fn when_identify_says_that_a_peer_is_a_relay_a_slot_is_had_there_over_ever
     let relay = TestRelay::start().await;
     for transport in ["tcp", "quic-v1", "ws", "webrtc-direct"] {
         let address = relay.address(transport);
-        let mut swarm = client();
         // It dials a peer, as it would any; that this is a relay, and who it is, identify tells.
         let anonymous: Multiaddr = address
             .iter()
             .filter(|part| !matches!(part, Protocol::P2p(_)))
             .collect();
-        let learnt = learn(&mut swarm, &anonymous).await;
+        let (mut swarm, learnt) = try_anew(async || learn(&anonymous).await).await;
         let spec = RelaySpec {
             peer: Some(learnt),
             addrs: vec![anonymous],

@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId, gossipsub, multiaddr::Protocol, request_response
 use native_relay::{Config, NeighbourState, Relay, RelayAddress};
 use peerway_core::{protocol::DISCOVERY_TOPIC, reservation::RelayFailure, snapshot::SnapshotRequest};
 
-use crate::support::{self, Peer, PeerBehaviourEvent, Refuses, TestRelay, admin, eventually, get};
+use crate::support::{self, Peer, PeerBehaviourEvent, Refuses, TestRelay, admin, eventually, get, try_anew};
 
 const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
 
@@ -130,8 +130,12 @@ async fn those_who_run_a_relay_see_how_it_stands_with_the_others() {
 async fn whichever_transport_a_relay_is_named_by_they_become_one_network_and_pages_are_told() {
     let other = TestRelay::start().await;
     for transport in ["tcp", "quic-v1", "ws", "webrtc-direct"] {
-        let relay = relay_with([other.address(transport)]).await;
-        joined(&relay).await;
+        let relay = try_anew(async || {
+            let relay = relay_with([other.address(transport)]).await;
+            joined(&relay).await;
+            relay
+        })
+        .await;
         let listed = listed(&relay).await;
         let addresses = &listed[&other.relay.peer_id().to_string()];
         for page_transport in ["ws", "webrtc-direct"] {

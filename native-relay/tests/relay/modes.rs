@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::SwarmEvent};
 use native_relay::{Mode, NeighbourState, NeighbourStatus, Reach, SlotState, Status};
 use peerway_core::reservation::RelayFailure;
 
-use crate::support::{PATIENCE, Peer, Refuses, TestRelay, eventually, get};
+use crate::support::{PATIENCE, Peer, Refuses, TestRelay, eventually, get, try_anew};
 
 /// Within which every cause is told.
 const SECONDS: Duration = Duration::from_secs(8);
@@ -80,11 +80,15 @@ async fn reaches(through: &Multiaddr, to: &TestRelay) {
 async fn over_every_transport_a_relay_that_is_a_client_is_reached_through_the_other_and_says_so() {
     let public = TestRelay::start().await;
     for transport in ["tcp", "quic-v1", "ws", "webrtc-direct"] {
-        // It becomes known while the other one runs, and its id when it answers.
-        let inner = relay(Mode::Both, &[]).await;
-        let address = without_id(public.address(transport)).to_string();
-        inner.relay.name_relay(address.parse().unwrap()).await.unwrap();
-        let status = until(&inner, transport, holds_all).await;
+        let (inner, status) = try_anew(async || {
+            // It becomes known while the other one runs, and its id when it answers.
+            let inner = relay(Mode::Both, &[]).await;
+            let address = without_id(public.address(transport)).to_string();
+            inner.relay.name_relay(address.parse().unwrap()).await.unwrap();
+            let status = until(&inner, transport, holds_all).await;
+            (inner, status)
+        })
+        .await;
         assert_eq!(status.reach, Reach::Circuit);
         assert_eq!(status.relays[0].peer, Some(public.relay.peer_id()));
         reaches(&public.address("tcp"), &inner).await;
