@@ -61,10 +61,13 @@ mod tests {
         let files: Vec<_> = (0..7).map(|_| File::open("/dev/null").unwrap()).collect();
         let memory = vec![1_u8; 20_000_000];
         let mut sum = 0_u64;
-        while Usage::now().unwrap().cpu_seconds < before.cpu_seconds + 0.02 {
+        let after = loop {
             sum += memory.iter().map(|byte| u64::from(*byte)).sum::<u64>();
-        }
-        let after = Usage::now().unwrap();
+            let usage = Usage::now().unwrap();
+            if usage.cpu_seconds >= before.cpu_seconds + 0.02 {
+                break usage;
+            }
+        };
         assert!(sum > 0);
         assert!(after.descriptors >= before.descriptors + 7, "{before:?} {after:?}");
         assert!(after.resident >= before.resident + 10_000_000, "{before:?} {after:?}");
