@@ -124,6 +124,7 @@ impl EventLoop {
         if client.is_some() && self.mesh.slots.len() >= MAX_RELAYS {
             return Err(NameRelayError::TooMany);
         }
+        let first = !address.peer().is_some_and(|peer| self.mesh.neighbours.is_named(peer));
         let (number, wanted) = self.mesh.neighbours.handle_named(address, now)?;
         if let (Some(reservations), Some(spec)) = (client, wanted) {
             match reservations.add_relay(spec) {
@@ -133,6 +134,11 @@ impl EventLoop {
         }
         if let Some(ip) = address.ip() {
             behaviour.admission.welcome_address(ip);
+        }
+        // Nobody told what it is and how it is connected while it was anybody: it begins anew, as a relay that is named.
+        if let Some(peer) = address.peer().filter(|_| first) {
+            // An error means that it is not connected.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
         Ok(())
     }

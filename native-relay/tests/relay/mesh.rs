@@ -127,6 +127,27 @@ async fn those_who_run_a_relay_see_how_it_stands_with_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_a_relay_is_named_that_is_connected_already_they_become_one_network() {
+    let (first, second) = (TestRelay::start().await, TestRelay::start().await);
+    first
+        .relay
+        .name_relay(second.address("tcp").to_string().parse().unwrap())
+        .await
+        .unwrap();
+    joined(&first).await;
+    // To the second the first one has been anybody until now.
+    second
+        .relay
+        .name_relay(first.address("tcp").to_string().parse().unwrap())
+        .await
+        .unwrap();
+    joined(&second).await;
+    let listed = listed(&second).await;
+    assert!(listed.contains_key(&first.relay.peer_id().to_string()), "{listed:?}");
+    joined(&first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whichever_transport_a_relay_is_named_by_they_become_one_network_and_pages_are_told() {
     let other = TestRelay::start().await;
     for transport in ["tcp", "quic-v1", "ws", "webrtc-direct"] {
