@@ -1,6 +1,7 @@
 //! The only place that touches the swarm and reads the clock: hands events to what decides, does what was decided.
 
 pub(crate) mod mesh;
+mod slots;
 
 use std::{
     collections::BTreeMap,
@@ -31,6 +32,7 @@ use crate::{
     behaviour::{Behaviour, BehaviourEvent},
     books::Books,
     boxed::Boxed,
+    candidates::CandidateStatus,
     config::{Limits, RelayAddress},
     discovery::Discovery,
     ledger::report::{Page, Report},
@@ -78,6 +80,8 @@ pub struct Status {
     pub mesh: BTreeMap<String, usize>,
     /// How it stands with the relays that were named, in the order of the configuration.
     pub relays: Vec<NeighbourStatus>,
+    /// How it stands with the relays that nobody named, on which a slot is held, asked for, or was not had.
+    pub unnamed: Vec<CandidateStatus>,
     /// How strangers reach this relay.
     pub reach: Reach,
 }
@@ -163,6 +167,7 @@ impl EventLoop {
                 self.rooms.poll_timeout(),
                 self.access.poll_timeout(),
                 self.mesh.neighbours.poll_timeout(),
+                self.mesh.slots.poll_timeout(),
             ];
             let deadline = timeouts.into_iter().flatten().min().map(|mono| self.started + mono);
             tokio::select! {
@@ -201,6 +206,7 @@ impl EventLoop {
 
     fn drain(&mut self) {
         self.drain_mesh();
+        self.drain_slots();
         while let Some(action) = self.rooms.poll_action() {
             let gossip = self.swarm.behaviour_mut().gossip.gossip_mut();
             match action {
@@ -252,6 +258,7 @@ impl EventLoop {
             circuits: open_circuits(&self.swarm.behaviour().relay),
             mesh,
             relays: self.mesh.neighbours.statuses(),
+            unnamed: self.mesh.slots.statuses(),
             reach: self.mesh.reach(),
         });
     }
@@ -264,6 +271,7 @@ impl EventLoop {
             traffic: self.swarm.behaviour().relay.traffic(),
             stun: self.books.stun(),
             relays: self.mesh.neighbours.statuses(),
+            unnamed: self.mesh.slots.statuses(),
             reach: self.mesh.reach(),
             uptime: self.now().mono,
         }

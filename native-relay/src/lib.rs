@@ -4,7 +4,7 @@
 //! messages of shared rooms by gossip, serves the page, and tells browsers their public address (STUN). It never reads what a circuit carries.
 //!
 //! `config` → `listeners` and `acceptor` → `limits` → `behaviour` → `event_loop`, which asks `discovery` and `rooms` what
-//! to forward and `neighbours` which other relays to connect to; `http` and `stun` answer what is not libp2p. What happens
+//! to forward, `neighbours` which other relays to connect to and `candidates` where else to be reachable; `http` and `stun` answer what is not libp2p. What happens
 //! is counted by `ledger`, which `admin` shows.
 //!
 //! ```no_run
@@ -25,6 +25,7 @@ mod admission;
 mod behaviour;
 mod books;
 mod boxed;
+mod candidates;
 mod config;
 mod discovery;
 mod event_loop;
@@ -46,6 +47,7 @@ mod turns;
 
 pub use self::{
     access::TokenFileError,
+    candidates::CandidateStatus,
     config::{
         AccessRules, Admin, Bytes, Config, ConfigError, DEFAULT_ADMIN_PORT, DEFAULT_HTTP_PORT, DEFAULT_PAGE_DIR,
         DEFAULT_QUIC_PORT, DEFAULT_STUN_PORT, DEFAULT_TCP_PORT, DEFAULT_WEBRTC_IPV6_PORT, DEFAULT_WEBRTC_PORT,

@@ -4,6 +4,7 @@ use libp2p::PeerId;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    candidates::CandidateStatus,
     ledger::{
         Peer, Tally,
         labels::{Kind, Label, Reason, Topic, Verdict},
@@ -44,6 +45,7 @@ pub(super) fn stats(peer: PeerId, report: &Report, limits: &[(&'static str, u64)
         "rooms": report.rooms,
         "reach": report.reach.name(),
         "relays": report.relays.iter().map(relay).collect::<Vec<_>>(),
+        "unnamedRelays": report.unnamed.iter().map(unnamed).collect::<Vec<_>>(),
         "limits": object(limits.iter().copied()),
         "totals": {
             "connectionsOpened": tally(&counts.connections_opened),
@@ -73,6 +75,14 @@ fn relay(status: &NeighbourStatus) -> Value {
     json!({
         "peerId": status.peer.map(|peer| peer.to_string()),
         "state": status.state.name(),
+        "slot": status.slot.name(),
+    })
+}
+
+/// A relay that nobody named.
+fn unnamed(status: &CandidateStatus) -> Value {
+    json!({
+        "peerId": status.peer.to_string(),
         "slot": status.slot.name(),
     })
 }

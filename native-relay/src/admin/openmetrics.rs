@@ -20,7 +20,7 @@ use crate::{
         labels::{Kind, Label, Reason, Topic, Verdict},
         report::Report,
     },
-    neighbours::{NeighbourState, NeighbourStatus},
+    neighbours::{NeighbourState, NeighbourStatus, SlotState},
     process::Usage,
 };
 
@@ -100,6 +100,16 @@ impl Relay {
             "Other relays that were named, by how it stands with them",
             None,
             relays,
+        )?;
+        let held = |slots: &mut dyn Iterator<Item = &SlotState>| slots.filter(|slot| **slot == SlotState::Held).count();
+        let named = held(&mut self.report.relays.iter().map(|relay| &relay.slot)) as u64;
+        let unnamed = held(&mut self.report.unnamed.iter().map(|relay| &relay.slot)) as u64;
+        let slots = [([("relays", "named")], named), ([("relays", "unnamed")], unnamed)];
+        writer.gauge(
+            "slots_held",
+            "Other relays through which this one can be reached",
+            None,
+            slots,
         )?;
         let limits = self.limits.iter().map(|(limit, most)| ([("limit", *limit)], *most));
         writer.gauge("limit", "How many there may be, by the name in [limits]", None, limits)

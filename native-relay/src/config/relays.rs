@@ -37,6 +37,16 @@ pub struct Relays {
     /// reached from outside hold their slots on a relay that is outside.
     #[config(default = "server")]
     pub mode: Mode,
+
+    /// On how many relays that nobody named a client holds slots, besides those on the relays in addresses; all together at
+    /// most 8. They are taken on relays that connect to this one, as those do that name it, say that they carry circuits,
+    /// and have an address that is of the host they came from, or public, and reaches as far as this relay's own. With
+    /// some, addresses may be empty.
+    /// Cost: whoever gets in here may have it reached through a relay of theirs, by people who could not connect to it
+    /// otherwise, and whom a network in access.deny does not hold back, because a circuit hides where they are; and have
+    /// it dial up to 4 public addresses, about once a second.
+    #[config(default = 0, validate = slots_enough)]
+    pub unnamed: u8,
 }
 
 /// What a relay is to others.
@@ -73,8 +83,14 @@ impl Mode {
 impl Relays {
     /// Whether what is said fits together.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.mode.is_client() && self.addresses.is_empty() {
-            return Err("relays.mode: a client of other relays needs some in relays.addresses".to_owned());
+        if self.mode.is_client() && self.addresses.is_empty() && self.unnamed == 0 {
+            return Err(
+                "relays.mode: a client of other relays needs some in relays.addresses, or relays.unnamed above 0"
+                    .to_owned(),
+            );
+        }
+        if !self.mode.is_client() && self.unnamed > 0 {
+            return Err("relays.unnamed: only a client of other relays (relays.mode) holds slots on them".to_owned());
         }
         if self.mode.is_client() && self.addresses.len() > reservation::MAX_RELAYS {
             return Err(format!(
@@ -187,6 +203,16 @@ as_text!(
     "the multiaddr of a relay, such as \"/ip4/192.0.2.7/tcp/4001\""
 );
 
+fn slots_enough(unnamed: &u8) -> Result<(), String> {
+    match usize::from(*unnamed) {
+        0..=reservation::MAX_RELAYS => Ok(()),
+        unnamed => Err(format!(
+            "{unnamed} slots are wanted; at most {} may be held",
+            reservation::MAX_RELAYS
+        )),
+    }
+}
+
 /// Whether as many relays may be named.
 pub(super) fn few_enough(addresses: &impl AsRef<[RelayAddress]>) -> Result<(), String> {
     match addresses.as_ref().len() {
@@ -234,14 +260,26 @@ mod tests {
                 .map(|port| format!("/ip4/192.0.2.7/tcp/{port}").parse().unwrap())
                 .collect(),
             mode,
+            unnamed: 0,
         };
         for mode in [Mode::Client, Mode::Both] {
             assert!(relays(mode, 0).check().is_err());
+            let unnamed = |unnamed| Relays {
+                unnamed,
+                ..relays(mode, 0)
+            };
+            assert_eq!(unnamed(1).check(), Ok(()));
             assert_eq!(relays(mode, reservation::MAX_RELAYS).check(), Ok(()));
             assert!(relays(mode, reservation::MAX_RELAYS + 1).check().is_err());
         }
         assert_eq!(relays(Mode::Server, 0).check(), Ok(()));
         assert_eq!(relays(Mode::Server, MAX_NAMED_RELAYS).check(), Ok(()));
+        let unnamed = Relays {
+            unnamed: 1,
+            ..relays(Mode::Server, 1)
+        };
+        assert!(unnamed.check().is_err());
+        assert_eq!((slots_enough(&8), slots_enough(&9).is_err()), (Ok(()), true));
     }
 
     #[test]

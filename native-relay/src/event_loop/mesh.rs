@@ -13,18 +13,18 @@ use libp2p::{
     },
 };
 use peerway_core::{
-    behaviours::ReservationsEvent,
     dial::{
         Role,
         route::{AddressForm, Scope, classify},
     },
-    reservation::{MAX_RELAYS, RelayEvent, RelayKey},
+    now::Now,
     snapshot::{Snapshot, SnapshotRequest},
 };
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::{EventLoop, Reach};
+use super::{EventLoop, Reach, slots::Slots};
 use crate::{
+    access::control::ip_of,
     behaviour::{Behaviour, BehaviourEvent},
     boxed::Boxed,
     config::{Config, Exposure, RelayAddress},
@@ -45,8 +45,7 @@ pub(crate) struct Mesh {
     dials: BTreeMap<ConnectionId, (Number, Multiaddr)>,
     /// Connections that are not circuits, on which there is no gossip. Bounded by the limits on connections.
     connections: BTreeMap<PeerId, BTreeSet<ConnectionId>>,
-    /// The slots that are wanted.
-    slots: BTreeMap<RelayKey, Number>,
+    pub(super) slots: Slots,
     has_public_address: bool,
     told_reach: Reach,
     relays: Vec<Published>,
@@ -72,15 +71,12 @@ impl Mesh {
             Dialling::Here
         };
         let local = *swarm.local_peer_id();
-        let rng = SmallRng::from_os_rng();
-        let neighbours = Neighbours::new(local, &config.relays.addresses, nearest, dialling, rng);
-        let mut slots = BTreeMap::new();
+        let rng = SmallRng::from_os_rng;
+        let neighbours = Neighbours::new(local, &config.relays.addresses, nearest, dialling, rng());
+        let mut slots = Slots::new(&config.relays, nearest, rng());
         if let Some(reservations) = swarm.behaviour_mut().reservations.as_mut() {
             for (number, spec) in neighbours.specs() {
-                match reservations.add_relay(spec) {
-                    Ok(key) => drop(slots.insert(key, number)),
-                    Err(error) => tracing::warn!(relay = %number, %error, "no slot is asked for there"),
-                }
+                slots.keep(reservations, number, spec, Now::default());
             }
         }
         Self {
@@ -96,14 +92,14 @@ impl Mesh {
     }
 
     pub(super) fn reach(&self) -> Reach {
-        if !self.has_public_address && self.neighbours.has_slot() {
+        if !self.has_public_address && (self.neighbours.has_slot() || self.slots.has_unnamed()) {
             Reach::Circuit
         } else {
             Reach::Direct
         }
     }
 
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         let reach = self.reach();
         if std::mem::replace(&mut self.told_reach, reach) != reach && reach == Reach::Circuit {
             tracing::info!(
@@ -121,16 +117,13 @@ impl EventLoop {
         let behaviour = self.swarm.behaviour_mut();
         // A client that has no place for one more slot dials nobody it could not hold one on.
         let client = behaviour.reservations.as_mut();
-        if client.is_some() && self.mesh.slots.len() >= MAX_RELAYS {
+        if client.is_some() && !self.mesh.slots.has_place() {
             return Err(NameRelayError::TooMany);
         }
         let first = !address.peer().is_some_and(|peer| self.mesh.neighbours.is_named(peer));
         let (number, wanted) = self.mesh.neighbours.handle_named(address, now)?;
         if let (Some(reservations), Some(spec)) = (client, wanted) {
-            match reservations.add_relay(spec) {
-                Ok(key) => drop(self.mesh.slots.insert(key, number)),
-                Err(error) => tracing::warn!(relay = %number, %error, "no slot is asked for there"),
-            }
+            self.mesh.slots.keep(reservations, number, spec, now);
         }
         if let Some(ip) = address.ip() {
             behaviour.admission.welcome_address(ip);
@@ -148,6 +141,7 @@ impl EventLoop {
             match action {
                 Action::Dial { relay, peer, address } => self.dial_relay(relay, peer, address),
                 Action::Welcome { peer } => {
+                    self.mesh.slots.handle_answers(peer);
                     self.access.welcome(peer);
                     let behaviour = self.swarm.behaviour_mut();
                     behaviour.admission.welcome(peer);
@@ -236,6 +230,9 @@ impl EventLoop {
             ConnectedPoint::Listener { .. } => Role::Listener,
         };
         mesh.neighbours.handle_connected(peer, role, now);
+        if let Some(ip) = ip_of(endpoint.get_remote_address()) {
+            mesh.slots.handle_connected(peer, ip);
+        }
     }
 
     fn on_mesh_closed(&mut self, peer: PeerId, connection: ConnectionId) {
@@ -246,30 +243,8 @@ impl EventLoop {
         {
             self.mesh.connections.remove(&peer);
             self.mesh.neighbours.handle_disconnected(peer, now);
+            self.mesh.slots.handle_disconnected(peer);
         }
-    }
-
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "core may tell more some day; what it tells besides changes nothing here"
-    )]
-    pub(super) fn on_reservation_event(&mut self, event: ReservationsEvent) {
-        let now = self.now();
-        let mesh = &mut self.mesh;
-        match event {
-            ReservationsEvent::Relay(RelayEvent::Reserved { relay, .. }) => {
-                if let Some(number) = mesh.slots.get(&relay) {
-                    mesh.neighbours.handle_slot(*number);
-                }
-            }
-            ReservationsEvent::Relay(RelayEvent::Lost { relay, reason, .. }) => {
-                if let Some(number) = mesh.slots.get(&relay) {
-                    mesh.neighbours.handle_slot_lost(*number, reason, now);
-                }
-            }
-            other => tracing::debug!(?other, "slots"),
-        }
-        mesh.tell();
     }
 
     #[expect(
@@ -296,6 +271,7 @@ impl EventLoop {
     pub(super) fn on_mesh_identified(&mut self, peer: PeerId, kind: rooms::Kind, addresses: &[Multiaddr]) {
         let now = self.now();
         self.mesh.neighbours.handle_identified(peer, kind, addresses, now);
+        self.on_candidate_identified(peer, kind, addresses);
     }
 
     /// What another relay has recently heard. Others are not asked, and have nothing to answer.

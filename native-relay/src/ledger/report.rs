@@ -7,7 +7,7 @@ use peerway_core::now::Now;
 use peerway_hop::Traffic;
 
 use super::{Counts, Ledger, Peer, Standing, StunTally};
-use crate::{config::Limits, event_loop::Reach, neighbours::NeighbourStatus};
+use crate::{candidates::CandidateStatus, config::Limits, event_loop::Reach, neighbours::NeighbourStatus};
 
 /// The most peers in one [`Page`].
 pub(crate) const PEERS_IN_A_PAGE: usize = 500;
@@ -24,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) stun: StunTally,
     /// How it stands with the relays that were named.
     pub(crate) relays: Vec<NeighbourStatus>,
+    /// And with those that nobody named.
+    pub(crate) unnamed: Vec<CandidateStatus>,
     pub(crate) reach: Reach,
     /// Since the relay runs.
     pub(crate) uptime: Duration,

@@ -26,3 +26,4 @@ mod process;
 mod shares;
 mod stun;
 mod support;
+mod unnamed;
