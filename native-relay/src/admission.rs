@@ -94,8 +94,8 @@ impl Admission {
         }
     }
 
-    fn recognise(&self, peer: PeerId, remote: &Multiaddr) -> Result<(), Refused> {
-        match self.access.connection(peer, remote) {
+    fn recognise(peer: PeerId, remote: &Multiaddr, access: Access) -> Result<(), Refused> {
+        match access {
             Access::Allow => Ok(()),
             Access::Deny { reason } => {
                 tracing::info!(%peer, %reason, "connection denied");
@@ -126,18 +126,21 @@ impl NetworkBehaviour for Admission {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.recognise(peer, remote).map_err(ConnectionDenied::new)?;
+        let access = self.access.connection(peer, remote);
+        Self::recognise(peer, remote, access).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
+        peer: PeerId,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        let access = self.access.dialled(peer, remote);
+        Self::recognise(peer, remote, access).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 

@@ -4,15 +4,18 @@
 //! 1. There are never more slots and tries than there is room for ([`Candidates::handle_room`]). Whoever came first is
 //!    tried first, and one try a second begins at most.
 //! 2. What a peer says of itself is not taken on trust: an address is dialled if it is of the host that the peer came from,
-//!    or public, never a private one elsewhere, where a stranger might want something to knock. Names are not resolved.
-//!    And it must reach as far as this relay's own addresses, else the slot is of no use.
+//!    or public, never a private one elsewhere, where a stranger might want something to knock. If many come from the same
+//!    host, as through a proxy on this machine, it is nobody's. Names are not resolved, and a WebSocket has no path, which
+//!    would be the stranger's to say. And an address must reach as far as this relay's own, else the slot is of no use.
 //! 3. Who gives no slot within [`PATIENCE`] or refuses is let go, and not tried again for a while, longer each time; nor is
-//!    one whose slot is lost and does not come back in that time. Then it is the next one's turn.
+//!    one whose slot is lost and does not come back in that time, or soon after it was given. Then it is the next one's turn.
 //! 4. Whom the operator names is none of these any more, and an address that the operator names is nobody's here: a
-//!    stranger who claims it must not come before whoever answers there.
+//!    stranger who claims it must not come before whoever answers there. Whom the operator denies is let go
+//!    ([`Candidates::handle_denied`]).
 //!
 //! Never dials: who keeps the slots does.
 
+mod addresses;
 #[cfg(test)]
 mod tests;
 
@@ -26,14 +29,15 @@ use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
     dial::{
         backoff::{Backoff, BackoffConfig},
-        route::{AddressForm, Classified, Host, Scope, classify},
+        route::Scope,
     },
     now::Now,
     reservation::RelayFailure,
 };
 use rand::rngs::SmallRng;
 
-use crate::{neighbours::SlotState, rooms::Kind, source::Source};
+use self::addresses::Here;
+use crate::{config::Network, neighbours::SlotState, rooms::Kind, source::Source};
 
 /// How long a relay may take to give a slot, or to give a lost one anew: all its addresses, one after the other, and its
 /// answer.
@@ -45,13 +49,13 @@ const RETRY: BackoffConfig = BackoffConfig {
     first: Duration::from_secs(15),
     max: Duration::from_secs(5 * 60),
 };
-/// Relays that are remembered. When there are more, one that is gone and gave no slot makes room; else the newest is not
+/// A slot that was held as long was a good one: after it, waiting begins small again, and it may take its time to come back.
+const GOOD: Duration = Duration::from_secs(60);
+/// Relays that are remembered. When there are more, the one that was let go most often makes room; else the newest is not
 /// heard, until it says again what it is.
 const MAX_CANDIDATES: usize = 32;
 /// Those of them that come from one source.
 const MAX_FROM_ONE_SOURCE: usize = 4;
-/// Addresses of one relay that are tried: one for each transport.
-const MAX_ADDRESSES: usize = 4;
 
 /// How it stands with a relay that nobody named and on which a slot is held, asked for, or was not had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +84,10 @@ pub(crate) enum Action {
 #[derive(Debug)]
 struct Candidate {
     source: Source,
+    /// Where it is tried, or will be.
     addresses: Vec<Multiaddr>,
+    /// What it said since its last try began: where it is tried next. None at all: it is no relay any more.
+    said: Option<Vec<Multiaddr>>,
     state: State,
     retries: Backoff,
 }
@@ -94,8 +101,12 @@ enum State {
     Asked {
         until: Duration,
     },
-    Held,
-    /// A slot was held, and is asked for again.
+    Held {
+        since: Duration,
+        /// Until when it may be lost and come back although it was not held for long: of the try that it came from.
+        until: Duration,
+    },
+    /// The slot, or the try, came to nothing, and is made again.
     Lost {
         reason: RelayFailure,
         until: Duration,
@@ -110,7 +121,7 @@ enum State {
 impl Candidate {
     fn takes_room(&self) -> bool {
         match self.state {
-            State::Asked { .. } | State::Held | State::Lost { .. } => true,
+            State::Asked { .. } | State::Held { .. } | State::Lost { .. } => true,
             State::Waiting { .. } | State::Failed { .. } => false,
         }
     }
@@ -118,15 +129,14 @@ impl Candidate {
     fn due(&self) -> Option<Duration> {
         match self.state {
             State::Asked { until } | State::Lost { until, .. } | State::Failed { until, .. } => Some(until),
-            State::Waiting { .. } | State::Held => None,
+            State::Waiting { .. } | State::Held { .. } => None,
         }
     }
 }
 
 /// The state machine. World in: `handle_*`; decisions out: [`Candidates::poll_action`].
 pub(crate) struct Candidates {
-    /// How near an address may be.
-    nearest: Scope,
+    here: Here,
     rng: SmallRng,
     /// Slots that are wanted, tries counted.
     room: usize,
@@ -152,9 +162,12 @@ enum Wanted {
 
 impl Candidates {
     /// `nearest` is the scope of this relay's own addresses; `room` is how many slots there may ever be.
-    pub(crate) fn new(nearest: Scope, room: usize, rng: SmallRng) -> Self {
+    pub(crate) fn new(nearest: Scope, shared: &[Network], room: usize, rng: SmallRng) -> Self {
         Self {
-            nearest,
+            here: Here {
+                nearest,
+                shared: shared.to_owned(),
+            },
             rng,
             room,
             named: Vec::new(),
@@ -189,17 +202,18 @@ impl Candidates {
             return;
         };
         let addresses = match kind {
-            Kind::Relay => self.usable(peer, addresses, ip),
+            Kind::Relay => self.here.usable(peer, addresses, ip, &self.named),
             Kind::Member => Vec::new(),
         };
         match self.candidates.get_mut(&peer) {
-            Some(candidate) if candidate.takes_room() => {}
-            Some(candidate) if !addresses.is_empty() => candidate.addresses = addresses,
-            Some(candidate) => {
-                if matches!(candidate.state, State::Waiting { .. }) {
+            Some(candidate) if matches!(candidate.state, State::Waiting { .. }) => {
+                if addresses.is_empty() {
                     self.candidates.remove(&peer);
+                } else {
+                    candidate.addresses = addresses;
                 }
             }
+            Some(candidate) => candidate.said = Some(addresses),
             None if addresses.is_empty() => {
                 if kind == Kind::Relay {
                     tracing::debug!(%peer, "a relay without an address that is of use: no slot is tried there");
@@ -231,6 +245,8 @@ impl Candidates {
     /// At an address that the operator named this peer answers: its slot stays, and what becomes of it is told elsewhere.
     pub(crate) fn handle_answers(&mut self, peer: PeerId) {
         self.candidates.remove(&peer);
+        self.actions
+            .retain(|action| !matches!(action, Action::Ask { peer: asked, .. } if *asked == peer));
     }
 
     /// There is room for as many slots; never for more than at the beginning.
@@ -240,36 +256,47 @@ impl Candidates {
         // Those that have no slot yet go first.
         while taking > room {
             let least = self.candidates.iter_mut().filter(|(_, one)| one.takes_room());
-            let Some((peer, candidate)) = least.min_by_key(|(_, one)| matches!(one.state, State::Held)) else {
+            let Some((peer, candidate)) = least.min_by_key(|(_, one)| matches!(one.state, State::Held { .. })) else {
                 break;
             };
             let peer = *peer;
-            if self.connected.contains_key(&peer) {
-                candidate.state = State::Waiting { since: now.mono };
-            } else {
-                self.candidates.remove(&peer);
-            }
+            candidate.state = State::Waiting { since: now.mono };
+            self.back_in_line(peer, now.mono);
             self.actions.push_back(Action::GiveUp { peer });
             taking -= 1;
         }
         self.settle(now);
     }
 
+    /// This peer may not use this relay any more, and this relay will not be reached through it.
+    pub(crate) fn handle_denied(&mut self, peer: PeerId) {
+        if let Some(candidate) = self.candidates.remove(&peer)
+            && candidate.takes_room()
+        {
+            tracing::info!(%peer, "a relay that nobody named is denied; its slot is given up");
+            self.actions.push_back(Action::GiveUp { peer });
+        }
+    }
+
+    /// Those on which slots are held or asked for.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = PeerId> {
+        let taken = self.candidates.iter().filter(|(_, one)| one.takes_room());
+        taken.map(|(peer, _)| *peer)
+    }
+
     /// There is a slot on this relay.
-    pub(crate) fn handle_slot(&mut self, peer: PeerId) {
+    pub(crate) fn handle_slot(&mut self, peer: PeerId, now: Now) {
         let Some(candidate) = self.candidates.get_mut(&peer).filter(|one| one.takes_room()) else {
             return;
         };
-        if !matches!(candidate.state, State::Held) {
+        if let State::Asked { until } | State::Lost { until, .. } = candidate.state {
             tracing::info!(%peer, "reachable through a relay that nobody named");
-            candidate.state = State::Held;
-            candidate.retries.reset();
+            candidate.state = State::Held { since: now.mono, until };
         }
     }
 
     /// There is no slot on this relay, or no connection to it. It is asked for again until [`Action::GiveUp`].
     pub(crate) fn handle_slot_lost(&mut self, peer: PeerId, reason: RelayFailure, now: Now) {
-        let until = now.mono.saturating_add(PATIENCE);
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             match candidate.state {
                 State::Waiting { .. } | State::Failed { .. } => {}
@@ -278,11 +305,24 @@ impl Candidates {
                 State::Asked { .. } if matches!(reason, RelayFailure::Unreachable(_)) => {
                     self.let_go(peer, reason, now.mono);
                 }
-                State::Held => {
-                    tracing::info!(%peer, %reason, "not reachable through a relay that nobody named; a slot is asked for again");
-                    candidate.state = State::Lost { reason, until };
-                }
                 State::Asked { until } | State::Lost { until, .. } => candidate.state = State::Lost { reason, until },
+                State::Held { since, until } => {
+                    let was_good = now.mono.saturating_sub(since) >= GOOD;
+                    if was_good {
+                        candidate.retries.reset();
+                    }
+                    let until = if was_good {
+                        now.mono.saturating_add(PATIENCE)
+                    } else {
+                        until
+                    };
+                    if until <= now.mono {
+                        self.let_go(peer, reason, now.mono);
+                    } else {
+                        tracing::info!(%peer, %reason, "not reachable through a relay that nobody named; a slot is asked for again");
+                        candidate.state = State::Lost { reason, until };
+                    }
+                }
             }
         }
         self.settle(now);
@@ -310,7 +350,9 @@ impl Candidates {
 
     /// Whether there is a slot on any of them.
     pub(crate) fn has_slot(&self) -> bool {
-        self.candidates.values().any(|one| matches!(one.state, State::Held))
+        self.candidates
+            .values()
+            .any(|one| matches!(one.state, State::Held { .. }))
     }
 
     /// How it stands with each that was tried.
@@ -319,7 +361,7 @@ impl Candidates {
             let slot = match &candidate.state {
                 State::Waiting { .. } => return None,
                 State::Asked { .. } => SlotState::Awaited,
-                State::Held => SlotState::Held,
+                State::Held { .. } => SlotState::Held,
                 State::Lost { reason, .. } | State::Failed { reason, .. } => SlotState::Failed(reason.clone()),
             };
             Some(CandidateStatus {
@@ -331,40 +373,6 @@ impl Candidates {
         self.candidates.iter().filter_map(status).collect()
     }
 
-    /// Those of its addresses at which it is tried, those on the host that it came from first.
-    fn usable(&self, peer: PeerId, addresses: &[Multiaddr], ip: IpAddr) -> Vec<Multiaddr> {
-        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
-        for address in addresses {
-            let Some(Classified {
-                target,
-                form: AddressForm::Direct(direct),
-            }) = classify(address)
-            else {
-                continue;
-            };
-            let Host::Ip(host) = direct.host else {
-                continue;
-            };
-            if direct.scope < self.nearest
-                || target.is_some_and(|target| target != peer)
-                || self.named.contains(&direct.address)
-            {
-                continue;
-            }
-            let to = match direct.scope {
-                _ if host == ip.to_canonical() => &mut here,
-                Scope::Public => &mut elsewhere,
-                Scope::Loopback | Scope::Private => continue,
-            };
-            if to.len() < MAX_ADDRESSES && !to.contains(&direct.address) {
-                to.push(direct.address);
-            }
-        }
-        here.append(&mut elsewhere);
-        here.truncate(MAX_ADDRESSES);
-        here
-    }
-
     fn taking(&self) -> usize {
         self.candidates.values().filter(|one| one.takes_room()).count()
     }
@@ -372,20 +380,19 @@ impl Candidates {
     fn add(&mut self, peer: PeerId, source: Source, addresses: Vec<Multiaddr>, now: Duration) {
         let same = self.candidates.values().filter(|one| one.source == source).count();
         if same >= MAX_FROM_ONE_SOURCE || self.candidates.len() >= MAX_CANDIDATES {
-            let gone = |(of, one): &(&PeerId, &Candidate)| {
-                matches!(one.state, State::Failed { .. })
-                    && !self.connected.contains_key(of)
-                    && (same < MAX_FROM_ONE_SOURCE || one.source == source)
-            };
-            let Some(gone) = self.candidates.iter().find(gone).map(|(of, _)| *of) else {
+            let worst = self.candidates.iter().filter(|(_, one)| {
+                matches!(one.state, State::Failed { .. }) && (same < MAX_FROM_ONE_SOURCE || one.source == source)
+            });
+            let Some(worst) = worst.max_by_key(|(_, one)| one.retries.failures()).map(|(of, _)| *of) else {
                 tracing::debug!(%peer, "as many relays that nobody named are known as may be: no slot is tried there");
                 return;
             };
-            self.candidates.remove(&gone);
+            self.candidates.remove(&worst);
         }
         let candidate = Candidate {
             source,
             addresses,
+            said: None,
             state: State::Waiting { since: now },
             retries: Backoff::default(),
         };
@@ -404,6 +411,19 @@ impl Candidates {
         }
     }
 
+    /// One that was let go may be tried again, if it is still there and still a relay.
+    fn back_in_line(&mut self, peer: PeerId, now: Duration) {
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            if let Some(said) = candidate.said.take() {
+                candidate.addresses = said;
+            }
+            candidate.state = State::Waiting { since: now };
+            if candidate.addresses.is_empty() || !self.connected.contains_key(&peer) {
+                self.candidates.remove(&peer);
+            }
+        }
+    }
+
     /// Ends what is due, and begins what there is room for.
     fn settle(&mut self, now: Now) {
         let now = now.mono;
@@ -416,11 +436,8 @@ impl Candidates {
                     let reason = reason.clone();
                     self.let_go(peer, reason, now);
                 }
-                Some(state @ State::Failed { .. }) if self.connected.contains_key(&peer) => {
-                    *state = State::Waiting { since: now };
-                }
-                Some(State::Failed { .. }) => drop(self.candidates.remove(&peer)),
-                Some(State::Waiting { .. } | State::Held) | None => {}
+                Some(State::Failed { .. }) => self.back_in_line(peer, now),
+                Some(State::Waiting { .. } | State::Held { .. }) | None => {}
             }
         }
         if now < self.next || self.taking() >= self.room {
@@ -428,7 +445,7 @@ impl Candidates {
         }
         let waiting = self.candidates.iter_mut().filter_map(|(peer, one)| match one.state {
             State::Waiting { since } => Some((since, *peer, one)),
-            State::Asked { .. } | State::Held | State::Lost { .. } | State::Failed { .. } => None,
+            State::Asked { .. } | State::Held { .. } | State::Lost { .. } | State::Failed { .. } => None,
         });
         if let Some((_, peer, first)) = waiting.min_by_key(|(since, peer, _)| (*since, *peer)) {
             tracing::debug!(%peer, addresses = ?first.addresses, "asking a relay that nobody named for a slot");

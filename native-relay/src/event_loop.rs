@@ -240,6 +240,7 @@ impl EventLoop {
                     self.books.write_access_withdrawn(reason);
                     self.close_connection(connection);
                 }
+                self.on_access_changed();
             }
         }
     }

@@ -224,15 +224,20 @@ impl Neighbours {
         let peer = address.peer();
         let same = |known: &Neighbour| match peer {
             Some(_) => known.named == peer,
-            None => known.is_at(address.transport()),
+            // Who has to answer there was said with another one.
+            None => known.has_address(address.transport()),
         };
         if let Some((number, known)) = self.neighbours.iter_mut().find(|(_, known)| same(known)) {
             known.add_address(address.transport());
             return *number;
         }
         let number = Number(self.neighbours.len() + 1);
-        self.neighbours
-            .insert(number, Neighbour::new(self.local, address, self.dialling));
+        let mut neighbour = Neighbour::new(self.local, address, self.dialling);
+        let answers = |other: &&Neighbour| peer.is_some() && other.peer == peer;
+        if let Some(other) = self.neighbours.values().find(answers) {
+            neighbour.is_the_same_as(other);
+        }
+        self.neighbours.insert(number, neighbour);
         let others = peer.filter(|peer| *peer != self.local);
         self.actions.extend(others.map(|peer| Action::Welcome { peer }));
         number

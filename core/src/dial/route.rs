@@ -187,15 +187,25 @@ pub fn classify(address: &Multiaddr) -> Option<Classified> {
     Some(Classified { target, form })
 }
 
+/// Whether a WebSocket client can put it into the first line of its request (RFC 3986, 3.3 and 3.4) and nothing comes of it
+/// but a path: who says where it is could say there, too, what is to be sent.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
 fn transport_address(parts: &[Protocol<'_>]) -> Option<TransportAddress> {
     let (first, rest) = parts.split_first()?;
     let (host, scope) = host(first)?;
     let (port, transport) = match rest {
         [Protocol::Tcp(port)] => (*port, Transport::Tcp),
-        [Protocol::Tcp(port), Protocol::Ws(_)] => (*port, Transport::Ws),
-        [Protocol::Tcp(port), Protocol::Wss(_)]
-        | [Protocol::Tcp(port), Protocol::Tls, Protocol::Ws(_)]
-        | [Protocol::Tcp(port), Protocol::Tls, Protocol::Sni(_), Protocol::Ws(_)] => (*port, Transport::Wss),
+        [Protocol::Tcp(port), Protocol::Ws(path)] if is_path(path) => (*port, Transport::Ws),
+        [Protocol::Tcp(port), Protocol::Wss(path)]
+        | [Protocol::Tcp(port), Protocol::Tls, Protocol::Ws(path)]
+        | [Protocol::Tcp(port), Protocol::Tls, Protocol::Sni(_), Protocol::Ws(path)]
+            if is_path(path) =>
+        {
+            (*port, Transport::Wss)
+        }
         [Protocol::Udp(port), Protocol::QuicV1] => (*port, Transport::QuicV1),
         [Protocol::Udp(port), Protocol::WebRTCDirect, Protocol::Certhash(_)] => (*port, Transport::WebRtcDirect),
         _ => return None,
@@ -309,6 +319,23 @@ mod tests {
             .replace("PEER", PEER)
             .parse()
             .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_websocket_path_is_one_or_the_address_is_none() {
+        for (path, known) in [
+            ("%2F", true),
+            ("%2Frelay.ws%3Fa=b", true),
+            ("relay.ws", false),
+            ("%2F%20HTTP%2F1.1%0D%0AHost:%20victim%0D%0A%0D%0A", false),
+            ("%2Fa%0Ab", false),
+            ("%2F%C3%A9", false),
+        ] {
+            for transport in ["x-parity-ws", "x-parity-wss", "tls/x-parity-ws"] {
+                let text = format!("/ip4/203.0.113.7/tcp/80/{transport}/{path}");
+                assert_eq!(classify(&address(&text)).is_some(), known, "{text}");
+            }
+        }
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -81,6 +81,22 @@ impl Control {
         self.state().access(peer, ip_of(remote))
     }
 
+    /// Whether a connection that this relay dials may be there: whom the operator denies it does not dial either. What else
+    /// the rules ask of those who come is not asked of those who are dialled.
+    pub(crate) fn dialled(&self, peer: PeerId, remote: &Multiaddr) -> Access {
+        match self.state().access(peer, ip_of(remote)) {
+            Access::Deny {
+                reason: reason @ (Reason::PeerDenied | Reason::NetworkDenied),
+            } => Access::Deny { reason },
+            Access::Allow | Access::Deny { .. } => Access::Allow,
+        }
+    }
+
+    /// Whether the relay does something for this peer, wherever it is connected from.
+    pub(crate) fn serves(&self, peer: PeerId) -> bool {
+        self.state().denied_of(peer).next().is_none()
+    }
+
     /// A connection is established.
     pub(crate) fn handle_established(&self, connection: ConnectionId, peer: PeerId, remote: &Multiaddr) {
         self.state().connections.insert(connection, (peer, ip_of(remote)));

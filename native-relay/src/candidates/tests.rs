@@ -1,6 +1,6 @@
 use rand::{Rng, SeedableRng};
 
-use super::*;
+use super::{addresses::MAX_ADDRESSES, *};
 
 struct World {
     candidates: Candidates,
@@ -34,7 +34,12 @@ impl World {
 
     fn near(nearest: Scope, room: usize) -> Self {
         Self {
-            candidates: Candidates::new(nearest, room, SmallRng::seed_from_u64(7)),
+            candidates: Candidates::new(
+                nearest,
+                &["10.9.0.0/16".parse().unwrap()],
+                room,
+                SmallRng::seed_from_u64(7),
+            ),
             now: Now::default(),
         }
     }
@@ -68,7 +73,7 @@ impl World {
     }
 
     fn gets_slot(&mut self, peer: PeerId) {
-        self.candidates.handle_slot(peer);
+        self.candidates.handle_slot(peer, self.now);
     }
 
     fn loses(&mut self, peer: PeerId, reason: RelayFailure) -> Vec<Action> {
@@ -125,6 +130,10 @@ fn an_address_is_tried_if_it_is_of_the_host_that_the_peer_came_from_or_public_an
         "/dns4/relay.example/tcp/443/tls/ws",
         &circuit,
         &of_other,
+        // Who connects there sends what the path says.
+        "/ip4/192.0.2.7/tcp/80/x-parity-ws/%2Fadmin",
+        "/ip4/192.0.2.7/tcp/80/x-parity-ws/%2F%20HTTP%2F1.1%0D%0A%0D%0APOST%20%2F",
+        "/ip4/192.0.2.7/tcp/443/tls/ws",
         "/ip4/192.0.2.7/udp/4001/quic-v1",
         "/ip4/10.0.0.7/tcp/8080/ws",
     ];
@@ -135,6 +144,11 @@ fn an_address_is_tried_if_it_is_of_the_host_that_the_peer_came_from_or_public_an
     assert_eq!(tried(Scope::Public, "10.0.0.7", &said), both[1..]);
     assert_eq!(tried(Scope::Loopback, "127.0.0.1", &said), [said[1], both[1]]);
     assert_eq!(tried(Scope::Private, "10.0.0.9", &said), both[1..]);
+    // Many come from there, and who of them is at its ports nobody knows.
+    assert_eq!(
+        tried(Scope::Loopback, "10.9.0.1", &["/ip4/10.9.0.1/tcp/22", both[1]]),
+        both[1..]
+    );
     let many: Vec<String> = (1..100).map(|port| format!("/ip4/192.0.2.7/tcp/{port}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(tried(Scope::Public, "192.0.2.7", &many).len(), MAX_ADDRESSES);
@@ -218,6 +232,7 @@ fn when_a_slot_is_lost_it_may_come_back_for_a_while() {
     let mut world = World::new(1);
     world.comes(relay, "10.0.0.7");
     world.gets_slot(relay);
+    world.passes(GOOD);
     world.candidates.handle_disconnected(relay);
     assert_eq!(world.loses(relay, RelayFailure::Disconnected), []);
     assert_eq!(world.slots(), [(relay, SlotState::Failed(RelayFailure::Disconnected))]);
@@ -225,6 +240,7 @@ fn when_a_slot_is_lost_it_may_come_back_for_a_while() {
     world.passes(PATIENCE / 2);
     world.gets_slot(relay);
     assert_eq!(world.slots(), [(relay, SlotState::Held)]);
+    world.passes(GOOD);
     world.loses(relay, RelayFailure::Disconnected);
     // Nothing answers there now; the time is the same.
     let unreachable = RelayFailure::Unreachable("Connection refused".to_owned());
@@ -232,6 +248,66 @@ fn when_a_slot_is_lost_it_may_come_back_for_a_while() {
     let (wait, actions) = world.waits();
     assert_eq!((wait, actions), (PATIENCE, vec![give_up(relay)]));
     assert_eq!(world.slots(), [(relay, SlotState::Failed(unreachable))]);
+}
+
+#[test]
+fn when_a_relay_gives_slots_and_takes_them_back_it_is_let_go_like_one_that_gives_none() {
+    let relay = PeerId::random();
+    let mut world = World::new(1);
+    world.comes(relay, "10.0.0.7");
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let began = world.now.mono;
+        let let_go = loop {
+            world.gets_slot(relay);
+            world.passes(Duration::from_secs(7));
+            let actions = world.loses(relay, RelayFailure::Disconnected);
+            if !actions.is_empty() {
+                break actions;
+            }
+        };
+        assert_eq!(let_go, [give_up(relay)]);
+        assert!(world.now.mono - began <= PATIENCE + Duration::from_secs(7));
+        let (wait, actions) = world.waits();
+        assert_eq!(actions, [ask(relay, &own("10.0.0.7"))]);
+        waits.push(wait);
+    }
+    assert!(waits[5] > waits[0] * 8, "{waits:?}");
+}
+
+#[test]
+fn when_a_relay_says_something_else_that_counts_at_its_next_try() {
+    let (moves, leaves) = (PeerId::random(), PeerId::random());
+    let mut world = World::new(2);
+    world.comes(moves, "10.0.0.7");
+    world.passes(PACE);
+    world.comes(leaves, "10.0.0.8");
+    let elsewhere = ["/ip4/10.0.0.7/tcp/4002"];
+    assert_eq!(world.says(moves, Kind::Relay, &elsewhere), []);
+    assert_eq!(world.says(leaves, Kind::Member, &own("10.0.0.8")), []);
+    world.loses(moves, refused());
+    world.loses(leaves, refused());
+    let mut asked = Vec::new();
+    while !world.slots().is_empty() && asked.is_empty() {
+        asked = world.waits().1;
+    }
+    assert_eq!(asked, [ask(moves, &elsewhere)]);
+    world.gets_slot(moves);
+    world.passes(RETRY.max * 2);
+    assert_eq!(world.slots(), [(moves, SlotState::Held)]);
+}
+
+#[test]
+fn when_the_operator_denies_a_relay_its_slot_is_given_up() {
+    let (relay, other) = (PeerId::random(), PeerId::random());
+    let mut world = World::new(1);
+    world.comes(relay, "10.0.0.7");
+    world.gets_slot(relay);
+    assert_eq!(world.candidates.taken().collect::<Vec<_>>(), [relay]);
+    world.candidates.handle_denied(other);
+    assert_eq!(world.actions(), []);
+    world.candidates.handle_denied(relay);
+    assert_eq!((world.actions(), world.slots()), (vec![give_up(relay)], vec![]));
 }
 
 #[test]
@@ -289,6 +365,13 @@ fn when_many_say_that_they_are_relays_few_are_remembered_and_nobody_takes_all_pl
         world.comes(PeerId::random(), &format!("10.0.1.{at}"));
     }
     assert_eq!(world.candidates.candidates.len(), MAX_CANDIDATES);
+    // Those that gave no slot make room for somebody new, although they are there.
+    let bad = *world.candidates.taken().collect::<Vec<_>>().first().unwrap();
+    world.loses(bad, refused());
+    let new = PeerId::random();
+    world.comes(new, "10.0.2.1");
+    assert!(world.candidates.candidates.contains_key(&new) && !world.candidates.candidates.contains_key(&bad));
+    assert_eq!(world.candidates.candidates.len(), MAX_CANDIDATES);
     // A server has no room, and remembers nothing.
     let mut server = World::new(0);
     assert_eq!(server.comes(PeerId::random(), "10.0.0.1"), []);
@@ -308,7 +391,7 @@ fn whatever_happens_the_room_is_kept() {
         let mut began: Option<Duration> = None;
         for _ in 0..300 {
             let peer = peers[rng.random_range(0..peers.len())];
-            let actions = match rng.random_range(0..8) {
+            let actions = match rng.random_range(0..12) {
                 0 | 1 => world.comes(peer, &format!("10.0.0.{}", peer.to_bytes()[10] % 4)),
                 2 => {
                     world.candidates.handle_disconnected(peer);
@@ -323,6 +406,21 @@ fn whatever_happens_the_room_is_kept() {
                 6 => {
                     room = rng.random_range(0..=3);
                     world.candidates.handle_room(room, world.now);
+                    world.actions()
+                }
+                7 => world.says(peer, Kind::Member, &own("10.0.0.1")),
+                8 => {
+                    world.candidates.handle_named(rng.random_bool(0.5).then_some(peer), &[]);
+                    world.actions()
+                }
+                9 => {
+                    // Its slot is kept by somebody else.
+                    world.candidates.handle_answers(peer);
+                    kept.retain(|other| *other != peer);
+                    world.actions()
+                }
+                10 => {
+                    world.candidates.handle_denied(peer);
                     world.actions()
                 }
                 _ => world.passes(Duration::from_millis(rng.random_range(0..20_000))),
@@ -346,6 +444,19 @@ fn whatever_happens_the_room_is_kept() {
             }
             assert!(kept.len() <= room, "seed {seed}: {} of {room}", kept.len());
             assert_eq!(world.candidates.taking(), kept.len(), "seed {seed}");
+            world.candidates.handle_timeout(world.now);
+            kept.extend(world.actions().into_iter().map(|action| match action {
+                Action::Ask { peer, .. } => {
+                    began = Some(world.now.mono);
+                    peer
+                }
+                Action::GiveUp { peer } => panic!("seed {seed}: {peer} is given up although nothing happened"),
+            }));
+            let next = world.candidates.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > world.now.mono),
+                "seed {seed}: it never sleeps"
+            );
         }
     }
 }

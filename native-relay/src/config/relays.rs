@@ -40,11 +40,11 @@ pub struct Relays {
 
     /// On how many relays that nobody named a client holds slots, besides those on the relays in addresses; all together at
     /// most 8. They are taken on relays that connect to this one, as those do that name it, say that they carry circuits,
-    /// and have an address that is of the host they came from, or public, and reaches as far as this relay's own. With
-    /// some, addresses may be empty.
+    /// may use this one (access), and have an address that is of the host they came from (if that is in none of
+    /// limits.shared_networks) or public, and reaches as far as this relay's own. With some, addresses may be empty.
     /// Cost: whoever gets in here may have it reached through a relay of theirs, by people who could not connect to it
-    /// otherwise, and whom a network in access.deny does not hold back, because a circuit hides where they are; and have
-    /// it dial up to 4 public addresses, about once a second.
+    /// otherwise, and whom access.deny_networks does not hold back, because a circuit hides where they are; and have it
+    /// dial public addresses: one try of up to 4 a second.
     #[config(default = 0, validate = slots_enough)]
     pub unnamed: u8,
 }

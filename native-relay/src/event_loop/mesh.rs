@@ -73,7 +73,7 @@ impl Mesh {
         let local = *swarm.local_peer_id();
         let rng = SmallRng::from_os_rng;
         let neighbours = Neighbours::new(local, &config.relays.addresses, nearest, dialling, rng());
-        let mut slots = Slots::new(&config.relays, nearest, rng());
+        let mut slots = Slots::new(config, nearest, rng());
         if let Some(reservations) = swarm.behaviour_mut().reservations.as_mut() {
             for (number, spec) in neighbours.specs() {
                 slots.keep(reservations, number, spec, Now::default());
@@ -120,18 +120,12 @@ impl EventLoop {
         if client.is_some() && !self.mesh.slots.has_place() {
             return Err(NameRelayError::TooMany);
         }
-        let first = !address.peer().is_some_and(|peer| self.mesh.neighbours.is_named(peer));
         let (number, wanted) = self.mesh.neighbours.handle_named(address, now)?;
         if let (Some(reservations), Some(spec)) = (client, wanted) {
             self.mesh.slots.keep(reservations, number, spec, now);
         }
         if let Some(ip) = address.ip() {
             behaviour.admission.welcome_address(ip);
-        }
-        // Nobody told what it is and how it is connected while it was anybody: it begins anew, as a relay that is named.
-        if let Some(peer) = address.peer().filter(|_| first) {
-            // An error means that it is not connected.
-            let _ = self.swarm.disconnect_peer_id(peer);
         }
         Ok(())
     }
@@ -141,7 +135,8 @@ impl EventLoop {
             match action {
                 Action::Dial { relay, peer, address } => self.dial_relay(relay, peer, address),
                 Action::Welcome { peer } => {
-                    self.mesh.slots.handle_answers(peer);
+                    let now = self.now();
+                    self.mesh.slots.handle_answers(peer, now);
                     self.access.welcome(peer);
                     let behaviour = self.swarm.behaviour_mut();
                     behaviour.admission.welcome(peer);
@@ -168,7 +163,9 @@ impl EventLoop {
     fn dial_relay(&mut self, relay: Number, peer: Option<PeerId>, address: Multiaddr) {
         let opts = match peer {
             Some(peer) => DialOpts::peer_id(peer)
-                .condition(PeerCondition::Disconnected)
+                // One that is connected although it is dialled was not named when it connected. Of the connections the
+                // newer one is kept, and tells what it is.
+                .condition(PeerCondition::NotDialing)
                 .addresses(vec![address.clone()])
                 .build(),
             None => DialOpts::unknown_peer_id().address(address.clone()).build(),
@@ -208,11 +205,22 @@ impl EventLoop {
             SwarmEvent::ExternalAddrConfirmed { address } if is_circuit(address) => {
                 let circuits = self.swarm.external_addresses().filter(|address| is_circuit(address));
                 if circuits.count() > MAX_CIRCUIT_ADDRESSES {
-                    self.swarm.remove_external_address(address);
+                    let least = self.least_wanted(address);
+                    self.swarm.remove_external_address(&least);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Of the circuit addresses, of which there is one too many: one through a relay that nobody named, else the newest.
+    fn least_wanted(&self, newest: &Multiaddr) -> Multiaddr {
+        let is_unnamed = |address: &&Multiaddr| {
+            let named = |part| matches!(part, Protocol::P2p(relay) if self.mesh.neighbours.is_named(relay));
+            is_circuit(address) && !address.iter().any(named)
+        };
+        let mut unnamed = self.swarm.external_addresses().filter(is_unnamed);
+        unnamed.next().unwrap_or(newest).clone()
     }
 
     fn on_mesh_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
@@ -254,7 +262,7 @@ impl EventLoop {
     fn on_relay_dial_failed(&mut self, relay: Number, address: &Multiaddr, error: &DialError) {
         let now = self.now();
         match error {
-            // It is connected already.
+            // It is dialled already.
             DialError::DialPeerConditionFalse(_) => {}
             DialError::LocalPeerId { .. } => self.mesh.neighbours.handle_is_itself(relay, now),
             error => {

@@ -3,7 +3,11 @@
 //!
 //! [`Reservations`]: peerway_core::behaviours::Reservations
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
@@ -17,15 +21,18 @@ use rand::rngs::SmallRng;
 use super::EventLoop;
 use crate::{
     candidates::{Action, CandidateStatus, Candidates},
-    config,
+    config::Config,
     neighbours::Number,
     rooms::Kind,
 };
 
-/// What the event loop keeps for it. One key may be of a relay that was named, or of one that was not, never of both.
+/// What the event loop keeps for it. A key is of relays that were named, or of one that was not, never of both.
 pub(super) struct Slots {
-    /// Bounded by [`MAX_RELAYS`].
-    named: BTreeMap<RelayKey, Number>,
+    /// Those with one key are one relay that was named more than once. Bounded by [`MAX_RELAYS`].
+    named: BTreeMap<RelayKey, BTreeSet<Number>>,
+    /// Of relays that nobody named until they answered where one was named, whose own key is theirs now as well: each is
+    /// kept in the place of a relay. Bounded likewise.
+    adopted: BTreeSet<RelayKey>,
     /// Bounded by the room that [`Candidates`] have.
     unnamed: BTreeMap<RelayKey, PeerId>,
     candidates: Candidates,
@@ -34,37 +41,55 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn new(config: &config::Relays, nearest: Scope, rng: SmallRng) -> Self {
-        let most_unnamed = usize::from(config.unnamed);
+    pub(super) fn new(config: &Config, nearest: Scope, rng: SmallRng) -> Self {
+        let most_unnamed = if config.relays.mode.is_client() {
+            usize::from(config.relays.unnamed)
+        } else {
+            0
+        };
         Self {
             named: BTreeMap::new(),
+            adopted: BTreeSet::new(),
             unnamed: BTreeMap::new(),
-            candidates: Candidates::new(nearest, most_unnamed, rng),
+            candidates: Candidates::new(nearest, &config.limits.shared_networks, most_unnamed, rng),
             most_unnamed,
         }
     }
 
     /// Whether one more relay can be named.
     pub(super) fn has_place(&self) -> bool {
-        self.named.len() < MAX_RELAYS
+        self.named.len() + self.adopted.len() < MAX_RELAYS
     }
 
     /// Keeps a slot on a relay that was named.
     pub(super) fn keep(&mut self, reservations: &mut Reservations, number: Number, spec: RelaySpec, now: Now) {
         self.candidates.handle_named(spec.peer, &spec.addrs);
-        let left = MAX_RELAYS.saturating_sub(self.named.len() + 1);
-        self.candidates.handle_room(self.most_unnamed.min(left), now);
+        let is_known = self.named.values().any(|numbers| numbers.contains(&number));
+        self.make_room(usize::from(!is_known), now);
         self.drain(reservations, now);
         match reservations.add_relay(spec) {
-            Ok(key) => drop(self.named.insert(key, number)),
+            Ok(key) => drop(self.named.entry(key).or_default().insert(number)),
             Err(error) => tracing::warn!(relay = %number, %error, "no slot is asked for there"),
         }
+        // It may have been one that is known.
+        self.make_room(0, now);
+    }
+
+    /// For relays that nobody named there is the room that those leave that are named, and so many more.
+    fn make_room(&mut self, more: usize, now: Now) {
+        let left = MAX_RELAYS.saturating_sub(self.named.len() + self.adopted.len() + more);
+        self.candidates.handle_room(self.most_unnamed.min(left), now);
     }
 
     /// This peer answers where a relay was named.
-    pub(super) fn handle_answers(&mut self, peer: PeerId) {
-        self.unnamed.retain(|_, of| *of != peer);
+    pub(super) fn handle_answers(&mut self, peer: PeerId, now: Now) {
+        let of_peer = self.unnamed.iter().find(|(_, of)| **of == peer);
+        if let Some(key) = of_peer.map(|(key, _)| *key) {
+            self.unnamed.remove(&key);
+            self.adopted.insert(key);
+        }
         self.candidates.handle_answers(peer);
+        self.make_room(0, now);
     }
 
     pub(super) fn handle_connected(&mut self, peer: PeerId, ip: IpAddr) {
@@ -97,6 +122,8 @@ impl Slots {
                         addrs: addresses,
                     };
                     match reservations.add_relay(spec) {
+                        // What answered there, and was not told of, is named.
+                        Ok(key) if self.named.contains_key(&key) => self.candidates.handle_answers(peer),
                         Ok(key) => drop(self.unnamed.insert(key, peer)),
                         Err(error) => {
                             let reason = RelayFailure::Unreachable(error.to_string());
@@ -126,10 +153,20 @@ impl EventLoop {
     }
 
     pub(super) fn on_candidate_identified(&mut self, peer: PeerId, kind: Kind, addresses: &[Multiaddr]) {
-        if !self.mesh.neighbours.is_named(peer) {
+        if !self.mesh.neighbours.is_named(peer) && self.access.serves(peer) {
             let now = self.now();
             let candidates = &mut self.mesh.slots.candidates;
             candidates.handle_identified(peer, kind, addresses, now);
+        }
+    }
+
+    /// Other rules hold: this relay is reached through nobody whom it would not let in.
+    pub(super) fn on_access_changed(&mut self) {
+        let taken: Vec<PeerId> = self.mesh.slots.candidates.taken().collect();
+        for peer in taken {
+            if !self.access.serves(peer) {
+                self.mesh.slots.candidates.handle_denied(peer);
+            }
         }
     }
 
@@ -143,15 +180,17 @@ impl EventLoop {
         let slots = &mut mesh.slots;
         match event {
             ReservationsEvent::Relay(RelayEvent::Reserved { relay, .. }) => {
-                if let Some(number) = slots.named.get(&relay) {
+                for number in slots.named.get(&relay).into_iter().flatten() {
                     mesh.neighbours.handle_slot(*number);
                 }
-                if let Some(peer) = slots.unnamed.get(&relay) {
-                    slots.candidates.handle_slot(*peer);
+                match slots.unnamed.get(&relay) {
+                    Some(peer) if self.access.serves(*peer) => slots.candidates.handle_slot(*peer, now),
+                    Some(peer) => slots.candidates.handle_denied(*peer),
+                    None => {}
                 }
             }
             ReservationsEvent::Relay(RelayEvent::Lost { relay, reason, .. }) => {
-                if let Some(number) = slots.named.get(&relay) {
+                for number in slots.named.get(&relay).into_iter().flatten() {
                     mesh.neighbours.handle_slot_lost(*number, reason.clone(), now);
                 }
                 if let Some(peer) = slots.unnamed.get(&relay) {

@@ -64,7 +64,7 @@ enum State {
     Itself,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Identity {
     Unknown,
     Relay(Option<Published>),
@@ -140,7 +140,23 @@ impl Neighbour {
 
     /// Whether whoever answers at this address is it.
     pub(super) fn is_at(&self, address: &Multiaddr) -> bool {
-        self.named.is_none() && self.addresses.contains(address)
+        self.named.is_none() && self.has_address(address)
+    }
+
+    /// Whether it is tried there.
+    pub(super) fn has_address(&self, address: &Multiaddr) -> bool {
+        self.addresses.contains(address)
+    }
+
+    /// The peer that is named here answers where that one is: what is known of it holds here, too.
+    pub(super) fn is_the_same_as(&mut self, other: &Self) {
+        if let State::Connected { since, is } = &other.state {
+            self.state = State::Connected {
+                since: *since,
+                is: is.clone(),
+            };
+            self.slot = other.slot.clone();
+        }
     }
 
     pub(super) fn on_slot(&mut self, number: Number) {

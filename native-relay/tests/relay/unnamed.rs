@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
-use native_relay::{CandidateStatus, Config, Endpoint, Mode, NeighbourState, Reach, SlotState, Status};
+use native_relay::{
+    AccessRules, CandidateStatus, Config, Endpoint, Mode, NeighbourState, NeighbourStatus, Reach, SlotState, Status,
+};
 use peerway_core::reservation::RelayFailure;
 
 use crate::support::{Peer, TestRelay, admin, eventually, try_anew};
@@ -17,6 +19,8 @@ async fn client(mode: Mode, unnamed: u8) -> TestRelay {
     TestRelay::start_with(|mut config| {
         config.relays.mode = mode;
         config.relays.unnamed = unnamed;
+        // Nobody's proxy is in front of it.
+        config.limits.shared_networks.clear();
         config
     })
     .await
@@ -129,6 +133,25 @@ async fn when_one_of_those_that_nobody_named_gives_no_slot_the_cause_is_told_and
     serves.abort();
 }
 
+/// Names the relay there, and waits until all is well with it, and with nobody besides.
+async fn name(inner: &TestRelay, public: &TestRelay, address: &Multiaddr) {
+    inner
+        .relay
+        .name_relay(address.to_string().parse().unwrap())
+        .await
+        .unwrap();
+    let named = |status: &Status| {
+        let fine = |relay: &NeighbourStatus| {
+            relay.peer == Some(public.relay.peer_id())
+                && relay.state == NeighbourState::Joined
+                && relay.slot == SlotState::Held
+        };
+        status.unnamed.is_empty() && !status.relays.is_empty() && status.relays.iter().all(fine)
+    };
+    until(inner, "named, joined, held", named).await;
+    reaches(&public.address("tcp"), inner).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_one_that_nobody_named_is_named_its_slot_is_that_of_a_named_one() {
     for with_id in [true, false] {
@@ -136,15 +159,72 @@ async fn when_one_that_nobody_named_is_named_its_slot_is_that_of_a_named_one() {
         let public = TestRelay::start_with(naming(&inner)).await;
         until(&inner, "its slot", |status| slots(status) == [&SlotState::Held]).await;
         let address = public.address("tcp");
-        let name = if with_id { address.clone() } else { without_id(&address) };
-        inner.relay.name_relay(name.to_string().parse().unwrap()).await.unwrap();
-        let named = |status: &Status| {
-            status.unnamed.is_empty()
-                && status.relays[0].peer == Some(public.relay.peer_id())
-                && status.relays[0].state == NeighbourState::Joined
-                && status.relays[0].slot == SlotState::Held
-        };
-        until(&inner, "named, joined, held", named).await;
-        reaches(&address, &inner).await;
+        let address = if with_id { address } else { without_id(&address) };
+        name(&inner, &public, &address).await;
+        // Said in another way it is the same one.
+        name(&inner, &public, &public.address("tcp")).await;
+        name(&inner, &public, &without_id(&public.address("tcp"))).await;
+        name(&inner, &public, &without_id(&public.address("ws"))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_that_nobody_named_answers_at_an_address_that_is_named_it_is_that_relay() {
+    let inner = client(Mode::Both, 2).await;
+    let named = naming(&inner);
+    let public = TestRelay::start_with(|config| {
+        let mut config = named(config);
+        config.listen.push(Endpoint::Tcp(HERE));
+        config
+    })
+    .await;
+    let status = until(&inner, "its slot", |status| slots(status) == [&SlotState::Held]).await;
+    let known = &status.unnamed[0].addresses;
+    let mut addresses = public.relay.addresses().iter().map(without_id);
+    let another = addresses.find(|address| !known.contains(address)).unwrap();
+    name(&inner, &public, &another).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_reached_through_a_relay_that_the_operator_lets_nothing_do() {
+    let inner = client(Mode::Both, 1).await;
+    let public = TestRelay::start_with(naming(&inner)).await;
+    until(&inner, "its slot", |status| slots(status) == [&SlotState::Held]).await;
+    let rules = AccessRules {
+        deny_peers: vec![public.relay.peer_id()],
+        ..AccessRules::default()
+    };
+    inner.relay.replace_access(&rules).await.unwrap();
+    until(&inner, "it is gone", |status| {
+        status.unnamed.is_empty() && status.connected == 0 && status.reach == Reach::Direct
+    })
+    .await;
+
+    // One that shows no token may stay for a while, and is asked for nothing meanwhile.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "0123456789abcdef").unwrap();
+    let inner = TestRelay::start_with(|mut config| {
+        config.relays.mode = Mode::Both;
+        config.relays.unnamed = 1;
+        config.limits.shared_networks.clear();
+        config.access.token_file = Some(file.path().to_owned());
+        config
+    })
+    .await;
+    let public = TestRelay::start_with(naming(&inner)).await;
+    let joined = |status: &Status| status.relays[0].state == NeighbourState::Joined;
+    until(&public, "they know each other", joined).await;
+    let hung_up = |status: &Status| matches!(status.relays[0].state, NeighbourState::Failed(_));
+    let watch = until(&public, "it shows no token", hung_up);
+    let never = async {
+        loop {
+            let status = inner.relay.status().await.unwrap();
+            assert_eq!(status.unnamed, []);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        _ = watch => {}
+        () = never => unreachable!("it only looks"),
     }
 }
