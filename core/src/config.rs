@@ -32,7 +32,7 @@ pub struct Config {
     pub chat: ChatConfig,
     /// See [`DEFAULT_EVENT_QUEUE`].
     pub event_queue: usize,
-    /// See [`DEFAULT_PING_INTERVAL`]: how soon a silently dead connection is noticed.
+    /// See [`DEFAULT_PING_INTERVAL`]: a silently dead connection is given up when two pings in a row were not answered.
     pub ping_interval: Duration,
     /// See [`DEFAULT_PING_TIMEOUT`].
     pub ping_timeout: Duration,

@@ -117,12 +117,13 @@ impl Reason {
         Self::TokenMissing,
     ];
 
+    /// As the ledger counts it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::PeerDenied => "peer denied",
-            Self::NetworkDenied => "network denied",
-            Self::NotAllowed => "not allowed",
-            Self::TokenMissing => "token missing",
+            Self::PeerDenied => "peer_denied",
+            Self::NetworkDenied => "network_denied",
+            Self::NotAllowed => "not_allowed",
+            Self::TokenMissing => "token_missing",
         }
     }
 }

@@ -82,8 +82,8 @@ impl Admission {
 
     fn admit(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
         if let Access::Deny { reason } = self.access.network(remote) {
-            tracing::info!(%reason, "connection denied");
-            tracing::debug!(%remote, %reason, "connection denied");
+            tracing::info!(reason = reason.name(), "connection denied");
+            tracing::debug!(%remote, reason = reason.name(), "connection denied");
             return Err(reason.into());
         }
         self.memory.check()?;
@@ -98,8 +98,8 @@ impl Admission {
         match access {
             Access::Allow => Ok(()),
             Access::Deny { reason } => {
-                tracing::info!(%peer, %reason, "connection denied");
-                tracing::debug!(%peer, %remote, %reason, "connection denied");
+                tracing::info!(%peer, reason = reason.name(), "connection denied");
+                tracing::debug!(%peer, %remote, reason = reason.name(), "connection denied");
                 Err(reason.into())
             }
         }

@@ -236,7 +236,7 @@ impl EventLoop {
                 let access = self.access.clone();
                 self.swarm.behaviour_mut().relay.set_access(access);
                 for (connection, peer, reason) in self.access.refused() {
-                    tracing::info!(%peer, %reason, "access withdrawn");
+                    tracing::info!(%peer, reason = reason.name(), "access withdrawn");
                     self.books.write_access_withdrawn(reason);
                     self.close_connection(connection);
                 }

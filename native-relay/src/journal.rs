@@ -86,11 +86,12 @@ mod tests {
     };
 
     use libp2p::{PeerId, swarm::ConnectionId};
-    use peerway_hop::Bound;
+    use peerway_hop::{Bound, Refusal};
     use serde_json::Value;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::access;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -154,6 +155,10 @@ mod tests {
             slot_ended(ReservationEnd::ConnectionClosed),
             circuit_denied(Denial::NoReservation),
             circuit_denied(Denial::Destination(OpenError::TimedOut)),
+            slot_denied(Denial::Access {
+                refusal: Refusal::PermissionDenied,
+                reason: access::Reason::TokenMissing.name().into(),
+            }),
             // Routine: at INFO there is nothing of it.
             Event::ReservationRenewed { peer, connection },
         ];
@@ -168,13 +173,14 @@ mod tests {
                 "reservation closed",
                 "circuit denied",
                 "circuit timed out",
+                "reservation denied",
             ]
         );
-        for line in &lines[..4] {
+        for line in lines[..4].iter().chain(&lines[6..]) {
             assert_eq!(line["peer"], peer.to_string());
             assert_eq!(line["connection"], "7");
         }
-        for line in &lines[4..] {
+        for line in &lines[4..6] {
             assert_eq!(
                 (&line["source"], &line["destination"]),
                 (&peer.to_string().into(), &other.to_string().into())
@@ -185,5 +191,7 @@ mod tests {
         assert_eq!(lines[3]["end"], "connection_closed");
         assert_eq!(lines[4]["reason"], "no_reservation");
         assert_eq!(lines[4]["told"], "NO_RESERVATION");
+        assert_eq!(lines[6]["reason"], "token_missing");
+        assert_eq!(lines[6]["told"], "PERMISSION_DENIED");
     }
 }

@@ -61,3 +61,42 @@ fn rate(a_second: Bytes, burst: Bytes) -> Option<Rate> {
 pub(crate) fn count(limit: NonZeroU32) -> usize {
     usize::try_from(limit.get()).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_on_reservations_and_circuits_is_where_it_holds() {
+        let number = |number: u32| NonZeroU32::new(number).unwrap();
+        let limits = Limits {
+            reservations: number(1),
+            reservations_per_peer: number(2),
+            reservations_per_address: number(3),
+            reservation_duration: "4s".parse().unwrap(),
+            circuits: number(5),
+            circuits_per_peer: number(6),
+            circuit_duration: "7s".parse().unwrap(),
+            circuit_bytes: "8B".parse().unwrap(),
+            circuit_rate: "9B".parse().unwrap(),
+            circuit_burst: "10B".parse().unwrap(),
+            ..Limits::default()
+        };
+        let peerway_hop::Config {
+            reservations, circuits, ..
+        } = relay(&limits);
+        assert_eq!(
+            (reservations.total, reservations.per_peer, reservations.per_network),
+            (1, 2, Some(3))
+        );
+        assert_eq!(reservations.lifetime.as_secs(), 4);
+        assert_eq!(
+            (circuits.total, circuits.per_source, circuits.per_destination),
+            (5, 6, 6)
+        );
+        assert_eq!(circuits.duration.map(|duration| duration.as_secs()), Some(7));
+        assert_eq!(circuits.bytes, NonZeroU64::new(8));
+        let rate = circuits.rate.unwrap();
+        assert_eq!((rate.bytes_per_second, rate.burst), (number(9), number(10)));
+    }
+}

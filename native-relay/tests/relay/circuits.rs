@@ -1,8 +1,8 @@
 //! Peers that meet through the relay: reservations and circuits over each of its transports.
 
-use libp2p::{Multiaddr, multiaddr::Protocol, swarm::SwarmEvent};
+use libp2p::{Multiaddr, identify, multiaddr::Protocol, ping, swarm::SwarmEvent};
 
-use crate::support::{Peer, TestRelay, eventually, try_anew};
+use crate::support::{Peer, PeerBehaviourEvent, TestRelay, admin, eventually, try_anew};
 
 /// One peer reserves over `transport`, another one reaches it through the relay over the same.
 async fn meet_over(transport: &str) {
@@ -17,16 +17,41 @@ async fn meet_over(transport: &str) {
     let host_id = host.id();
     let through: Multiaddr = address.with(Protocol::P2pCircuit).with(Protocol::P2p(host_id));
     guest.swarm.dial(through).unwrap();
-    let connected = guest.until("the circuit is up", |event| match event {
-        SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } if peer_id == host_id => Some(endpoint),
+    let (mut circuit, mut said) = (None, false);
+    let talks = guest.until("the host answers over the circuit", |event| match event {
+        SwarmEvent::ConnectionEstablished {
+            peer_id,
+            endpoint,
+            connection_id,
+            ..
+        } if peer_id == host_id => {
+            assert!(endpoint.is_relayed());
+            circuit = Some(connection_id);
+            None
+        }
         SwarmEvent::OutgoingConnectionError { error, .. } => panic!("no circuit over {transport}: {error}"),
+        SwarmEvent::Behaviour(PeerBehaviourEvent::Identify(identify::Event::Received {
+            connection_id, info, ..
+        })) if Some(connection_id) == circuit => {
+            said = info.public_key.to_peer_id() == host_id;
+            None
+        }
+        SwarmEvent::Behaviour(PeerBehaviourEvent::Ping(ping::Event {
+            connection,
+            result: Ok(_),
+            ..
+        })) if Some(connection) == circuit => said.then_some(()),
         _ => None,
     });
-    let endpoint = tokio::select! {
-        endpoint = connected => endpoint,
+    tokio::select! {
+        () = talks => {}
         () = host.until("never", |_| None) => unreachable!("the host only serves"),
-    };
-    assert!(endpoint.is_relayed());
+    }
+    let stats: serde_json::Value = serde_json::from_slice(&admin(&relay, "/stats").await.body).unwrap();
+    let carried = &stats["totals"];
+    for direction in ["bytesToDestination", "bytesToSource"] {
+        assert!(carried[direction].as_u64() > Some(1_000), "{carried}");
+    }
 }
 
 /// A peer that can dial over `transport`. The native WebRTC transport dials only from a socket that it listens on.

@@ -192,6 +192,48 @@ async fn when_the_relay_cannot_be_reached_the_cause_is_told_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_nobody_says_anything_at_the_address_the_cause_is_told_within_seconds() {
+    // The kernel takes the connection, and nobody ever reads from it.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", PeerId::random())
+        .parse()
+        .unwrap();
+    let mut swarm = client();
+    swarm.behaviour_mut().reservations.add_relay(at(&address)).unwrap();
+    assert_eq!(why(&mut swarm).await, RelayFailure::TimedOut);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_somebody_else_answers_the_cause_is_told_within_seconds() {
+    let relay = TestRelay::start().await;
+    let mut address = relay.address("tcp");
+    address.pop();
+    let address = address.with(Protocol::P2p(PeerId::random()));
+    let mut swarm = client();
+    swarm.behaviour_mut().reservations.add_relay(at(&address)).unwrap();
+    assert_eq!(why(&mut swarm).await, RelayFailure::WrongPeer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_relay_goes_away_with_the_slot_the_cause_is_told_within_seconds() {
+    let relay = TestRelay::start().await;
+    let mut swarm = client();
+    let spec = at(&relay.address("tcp"));
+    swarm.behaviour_mut().reservations.add_relay(spec).unwrap();
+    until(&mut swarm, "a slot", |event| match event {
+        SwarmEvent::Behaviour(ClientEvent::Reservations(ReservationsEvent::Relay(RelayEvent::Reserved { .. }))) => {
+            Some(())
+        }
+        _ => None,
+    })
+    .await;
+    let gone = tokio::spawn(relay.relay.shutdown());
+    assert_eq!(why(&mut swarm).await, RelayFailure::Disconnected);
+    gone.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_the_peer_speaks_no_hop_the_cause_is_told_within_seconds() {
     let mut nobody = Peer::new();
     nobody.swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();

@@ -380,7 +380,7 @@ impl World {
                 "{at}: {what} is {told}, heard were {known}"
             );
         }
-        self.compare_metrics(&stats, at).await;
+        self.compare_metrics(at).await;
         self.compare_peers(at).await;
     }
 
@@ -399,9 +399,15 @@ impl World {
         }
     }
 
-    /// The metrics say the same as `/stats`, which was asked a moment ago and of which nothing but time has changed.
-    async fn compare_metrics(&self, stats: &Value, at: &str) {
-        let text = support::admin(&self.relay, "/metrics").await.text();
+    /// The metrics say the same as `/stats`, of which nothing but time has changed: reservations may be over since.
+    async fn compare_metrics(&self, at: &str) {
+        let (stats, text) = eventually("nothing is over between two looks", async || {
+            let before = self.stats().await;
+            let text = support::admin(&self.relay, "/metrics").await.text();
+            let after = self.stats().await;
+            (before["reservations"] == after["reservations"]).then_some((after, text))
+        })
+        .await;
         let totals = &stats["totals"];
         for (name, value) in [
             ("peerway_relay_peers", &stats["peers"]),
@@ -410,6 +416,7 @@ impl World {
                 &stats["connections"]["tcp"],
             ),
             ("peerway_relay_circuits", &stats["circuits"]),
+            ("peerway_relay_reservations", &stats["reservations"]),
             ("peerway_relay_circuits_accepted_total", &totals["circuitsAccepted"]),
             (
                 "peerway_relay_reservations_accepted_total",

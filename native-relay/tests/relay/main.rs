@@ -19,6 +19,7 @@ mod hostile;
 mod http;
 mod ledger;
 mod limits;
+mod log;
 mod mesh;
 mod modes;
 mod nodes;

@@ -9,6 +9,7 @@ use peerway_core::{protocol::DISCOVERY_TOPIC, reservation::RelayFailure, snapsho
 
 use crate::support::{self, Peer, PeerBehaviourEvent, Refuses, TestRelay, admin, eventually, get, try_anew};
 
+const OTHER_ROOM: &str = "peerway/room/1/fedcba9876543210fedcba9876543210";
 const ROOM: &str = "peerway/room/1/0123456789abcdef0123456789abcdef";
 
 /// Failures and their causes are known by then.
@@ -291,6 +292,43 @@ async fn when_the_members_of_a_room_are_at_two_relays_they_hear_each_other_and_t
             () = idle([speaker]) => unreachable!("it only serves"),
         };
         assert_eq!(heard, (speaker_id, line.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_members_of_a_room_are_gone_two_relays_do_not_keep_it_for_each_other() {
+    // One that is kept by nobody lingers, and makes way for another; one that counts would not.
+    let one_room = |mut config: Config| {
+        config.limits.rooms = 1.try_into().unwrap();
+        config
+    };
+    let first = TestRelay::start_with(one_room).await;
+    let address = named(&first.address("tcp"));
+    let second = TestRelay::start_with(|config| naming(one_room(config), vec![address])).await;
+    joined(&second).await;
+    let (mut a, mut b) = (Peer::new(), Peer::new());
+    a.join(&first.address("tcp"), &[DISCOVERY_TOPIC, ROOM]).await;
+    b.join(&second.address("ws"), &[DISCOVERY_TOPIC, ROOM]).await;
+    for (room, before) in [(ROOM, None), (OTHER_ROOM, Some(ROOM))] {
+        for peer in [&mut a, &mut b] {
+            let gossip = &mut peer.swarm.behaviour_mut().gossip;
+            if let Some(before) = before {
+                gossip.unsubscribe(&gossipsub::IdentTopic::new(before));
+            }
+            gossip.subscribe(&gossipsub::IdentTopic::new(room)).unwrap();
+        }
+        let followed = eventually("both relays follow this room and no other", async || {
+            for relay in [&first, &second] {
+                let mesh = relay.relay.status().await?.mesh;
+                let others = mesh.keys().filter(|topic| *topic != DISCOVERY_TOPIC && *topic != room);
+                (others.count() == 0 && mesh.get(room) == Some(&2)).then_some(())?;
+            }
+            Some(())
+        });
+        tokio::select! {
+            () = followed => {}
+            () = idle([&mut a, &mut b]) => unreachable!("they only serve"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
-use libp2p::{Multiaddr, Stream};
+use libp2p::{Multiaddr, Stream, identity::Keypair};
 use native_relay::Limits;
 use peerway_hop::Refusal;
 use serde_json::Value;
@@ -180,6 +180,23 @@ async fn when_there_are_as_many_circuits_as_may_be_the_next_is_refused() {
     streams.pop();
     circuits_are(&relay, 2).await;
     guests[3].reach(host.node.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn when_a_peer_comes_anew_its_slot_goes_over_to_its_new_connection() {
+    let (relay, address) = relay_with(|limits| limits.reservations = n(1)).await;
+    let keys = Keypair::generate_ed25519();
+    let first = Raw::connect_as(keys.clone(), &address).await;
+    first.reserve().await.unwrap();
+    let second = Raw::connect_as(keys, &address).await;
+    // Whether the first connection is gone already or not: it is the same peer, and holds one of one.
+    second.reserve().await.unwrap();
+    eventually("the older connection is closed", async || {
+        (relay.relay.status().await?.connected == 1 && first.open().await.is_err()).then_some(())
+    })
+    .await;
+    assert_eq!(relay.relay.status().await.unwrap().reservations, 1);
+    second.reserve().await.unwrap();
 }
 
 #[tokio::test]
