@@ -11,3 +11,4 @@ mod circuits;
 mod hostile;
 mod reservations;
 mod support;
+mod turns;

@@ -28,6 +28,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) mod by_hand;
 pub(crate) mod raw;
 
 /// How long anything may take here; nothing needs a tenth of it.
