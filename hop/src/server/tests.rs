@@ -6,6 +6,7 @@ use super::*;
 use crate::{Access, Bound, Everybody};
 
 mod limits;
+mod renewals;
 mod simulation;
 
 /// A server, the clients that were made for it, and a clock.
@@ -220,35 +221,6 @@ fn when_renewed_in_the_moment_of_its_end_a_slot_goes_on() {
         assert!(world.pass(Duration::ZERO).events.is_empty());
         assert_eq!(world.server.slots().holders(), 1);
     }
-}
-
-#[test]
-fn when_ten_thousand_renew_around_the_announced_end_none_is_refused_and_none_is_lost() {
-    const HOLDERS: usize = 100;
-    const ROUNDS: usize = 100;
-    let lifetime = Duration::from_secs(60);
-    let mut world = World::new(|config| {
-        config.reservations.lifetime = lifetime;
-        config.reservations.total = HOLDERS;
-    });
-    let holders: Vec<_> = (0..HOLDERS).map(|_| world.client()).collect();
-    for holder in &holders {
-        world.reserve(*holder).expect("room");
-    }
-    for _ in 0..ROUNDS {
-        // From 5 ms before the end of a lifetime to 5 ms after it, the timer always before the request.
-        world.pass(lifetime - Duration::from_millis(5));
-        for holder in &holders {
-            let wanted = world.pass(Duration::from_micros(100));
-            assert!(wanted.events.is_empty(), "{wanted:?}");
-            let request = world.request();
-            world.server.handle_reserve(*holder, request, world.now);
-            let wanted = world.wanted();
-            assert_eq!(answer(&wanted, request), Ok(()));
-            assert!(matches!(wanted.events[..], [Event::ReservationRenewed { .. }]));
-        }
-    }
-    assert_eq!(world.server.slots().holders(), HOLDERS);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod circuits;
 mod hostile;
+mod renewals;
 mod reservations;
 mod support;
 mod turns;
