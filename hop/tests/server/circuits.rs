@@ -319,6 +319,35 @@ async fn when_a_peer_has_as_many_circuits_as_it_may_the_next_is_refused() {
     eventually("there is a place", async || guest.reach(host.node.id).await.ok()).await;
 }
 
+/// Against stock: libp2p-relay lets in one circuit more than its limit for each peer says.
+#[tokio::test]
+async fn when_a_peer_has_the_circuits_it_may_have_ours_refuses_the_next_and_libp2ps_the_one_after() {
+    const N: usize = 3;
+
+    async fn circuits_that_stand(address: &Multiaddr) -> usize {
+        let (host, guest) = pair(address).await;
+        let mut streams = Vec::new();
+        loop {
+            match guest.reach(host.node.id).await {
+                Ok(stream) => streams.push(stream),
+                Err(told) => {
+                    assert_eq!(told, raw::told(Refusal::ResourceLimitExceeded));
+                    return streams.len();
+                }
+            }
+        }
+    }
+
+    let (_ours, address) = relay(|config| config.circuits.per_source = N).await;
+    assert_eq!(circuits_that_stand(&address).await, N);
+    let (_stock, address) = stock_relay(relay::Config {
+        max_circuits_per_peer: N,
+        ..stock_config()
+    })
+    .await;
+    assert_eq!(circuits_that_stand(&address).await, N + 1);
+}
+
 #[tokio::test]
 async fn when_either_end_vanishes_the_circuit_is_counted_off() {
     let (relay, address) = relay(|_| {}).await;

@@ -1,18 +1,23 @@
 //! Reservations as clients see them: those of rust-libp2p, and some that speak by hand.
 
 use std::{
-    num::NonZeroU64,
+    num::{NonZeroU32, NonZeroU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::join_all;
 use libp2p::{
-    Multiaddr, PeerId, core::SignedEnvelope, identity::Keypair, multiaddr::Protocol, relay, swarm::SwarmEvent,
+    Multiaddr, PeerId,
+    core::SignedEnvelope,
+    identity::Keypair,
+    multiaddr::Protocol,
+    relay,
+    swarm::{NetworkBehaviour, SwarmEvent},
 };
 use peerway_hop::{Bound, Denial, Event, Refusal, ReservationEnd};
 use prost::Message as _;
 
-use crate::support::{Client, Relay, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
+use crate::support::{Client, Relay, by_hand::ByHand, eventually, raw, raw::Raw, relay, stock_config, stock_relay};
 
 #[tokio::test]
 async fn when_a_stock_client_asks_it_gets_the_relays_addresses() {
@@ -67,6 +72,26 @@ async fn when_a_reservation_is_granted_it_says_how_long_how_much_and_is_signed()
     assert_eq!(voucher.relay, Some(relay.id.to_bytes()));
     assert_eq!(voucher.peer, Some(host.node.id.to_bytes()));
     assert_eq!(voucher.expiration, Some(expire));
+}
+
+/// Against stock: libp2p-relay's reservations carry no voucher. What is in ours, the test above reads.
+#[tokio::test]
+async fn when_a_reservation_is_granted_ours_carries_a_voucher_and_libp2ps_none() {
+    async fn voucher(address: &Multiaddr) -> Option<Vec<u8>> {
+        let granted = Raw::connect(address).await.reserve().await.unwrap();
+        let reservation = granted.reservation.unwrap();
+        assert_eq!(reservation.addrs, [address.to_vec()], "all else is there");
+        assert!(reservation.expire.is_some());
+        reservation.voucher
+    }
+    let (ours, address) = relay(|_| {}).await;
+    let envelope = SignedEnvelope::from_protobuf_encoding(&voucher(&address).await.unwrap()).unwrap();
+    let (_, signer) = envelope
+        .payload_and_signing_key("libp2p-relay-rsvp".to_owned(), &[3, 2])
+        .unwrap();
+    assert_eq!(signer.to_peer_id(), ours.id);
+    let (_stock, address) = stock_relay(stock_config()).await;
+    assert_eq!(voucher(&address).await, None);
 }
 
 #[tokio::test]
@@ -146,6 +171,33 @@ async fn when_many_come_from_one_network_only_so_many_get_a_slot() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
     let refused = answers.into_iter().find_map(Result::err);
     assert_eq!(refused, Some(raw::told(Refusal::ReservationRefused)));
+}
+
+/// Against stock: libp2p-relay counts an IPv6 address for itself, of which every household has more than there are clients.
+#[test]
+fn when_one_ipv6_site_comes_from_many_addresses_ours_counts_it_once_and_libp2ps_each_time() {
+    const SITE: [&str; 3] = [
+        "/ip6/2001:db8:0:1200::1/tcp/1",
+        "/ip6/2001:db8:0:1200::1/tcp/2",
+        "/ip6/2001:db8:0:12ff:9::2/tcp/1",
+    ];
+    const NEIGHBOUR: &str = "/ip6/2001:db8:0:1300::1/tcp/1";
+
+    fn answers<B: NetworkBehaviour>(mut relay: ByHand<B>) -> Vec<Result<(), Option<i32>>> {
+        let mut ask = |from| {
+            let client = relay.arrive(from, 0);
+            relay.reserve(&client)
+        };
+        SITE.into_iter().chain([NEIGHBOUR]).map(&mut ask).collect()
+    }
+
+    let ours = ByHand::ours(|config| config.reservations.per_network = Some(1));
+    let refused = Err(raw::told(Refusal::ReservationRefused));
+    assert_eq!(answers(ours), [Ok(()), refused, refused, Ok(())]);
+    let once = NonZeroU32::new(1).unwrap();
+    let stock = ByHand::stock(stock_config().reservation_rate_per_ip(once, Duration::from_secs(3_600)));
+    let refused = Err(raw::told(Refusal::ResourceLimitExceeded));
+    assert_eq!(answers(stock), [Ok(()), refused, Ok(()), Ok(())]);
 }
 
 #[tokio::test]
