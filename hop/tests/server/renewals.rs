@@ -89,7 +89,8 @@ async fn renew(host: Raw, came: &AtomicUsize, mut rng: SmallRng) -> Done {
 async fn when_ten_thousand_renewals_come_in_the_moment_of_the_announced_end_all_are_granted_and_no_slot_is_lost() {
     let (relay, address) = relay(|config| {
         config.reservations.lifetime = LIFETIME;
-        // Full: a renewal is not one more.
+        // Full, for each of them and for all: a renewal is not one more.
+        config.reservations.per_peer = 1;
         config.reservations.total = CLIENTS;
     })
     .await;

@@ -14,6 +14,7 @@ fn full_world() -> (World, Vec<Client>) {
     let mut world = World::new(|config| {
         config.reservations.lifetime = LIFETIME;
         config.reservations.total = PLACES;
+        config.reservations.per_peer = 1;
     });
     let holders: Vec<_> = (0..PLACES).map(|_| world.client()).collect();
     for holder in &holders {
