@@ -7,7 +7,7 @@ use std::time::Duration;
 use libp2p::{relay, swarm::NetworkBehaviour};
 use peerway_hop::BUFFER_BYTES;
 
-use crate::support::{by_hand::ByHand, stock_config};
+use crate::support::{by_hand::ByHand, raw, stock_config};
 
 /// What each end of a greedy circuit has to say.
 const FLOOD: u64 = 64 << 20;
@@ -49,12 +49,8 @@ fn greed<B: NetworkBehaviour>(mut relay: ByHand<B>) -> Greed {
     greedy.0.flood(FLOOD);
     greedy.1.flood(FLOOD);
     quiet.say(b"a word");
-    let mut in_one_turn = 0;
-    while !listener.has_heard(b"a word") {
-        in_one_turn = in_one_turn.max(relay.turn());
-    }
     Greed {
-        in_one_turn,
+        in_one_turn: relay.until("the word is passed on", || listener.has_heard(b"a word")),
         before_the_word: listener.heard_after(),
         piece: greedy.0.asked_for(),
     }
@@ -88,7 +84,7 @@ fn beyond_the_deadline<B: NetworkBehaviour>(mut relay: ByHand<B>, duration: Dura
     let host = relay.arrive("/ip4/192.0.2.1/tcp/1", FLOOD);
     let guest = relay.arrive("/ip4/192.0.2.2/tcp/1", 0);
     relay.reserve(&host).unwrap();
-    let source = guest.ask(&crate::support::raw::connect(host.id));
+    let source = guest.ask(&raw::connect(host.id));
     source.flood(FLOOD);
     source.stall(2 * duration);
     assert_eq!(relay.answer(&source).status, Some(100));

@@ -119,13 +119,16 @@ impl<B: NetworkBehaviour> ByHand<B> {
         most
     }
 
-    /// Takes turns until something is so.
-    pub(crate) fn until(&mut self, what: &str, mut so: impl FnMut() -> bool) {
-        let found = (0..TURNS).any(|_| {
-            self.turn();
-            so()
-        });
-        assert!(found, "waited in vain until {what}");
+    /// Takes turns until something is so. Returns the most that was carried in one of them, as [`Self::turn`] does.
+    pub(crate) fn until(&mut self, what: &str, mut so: impl FnMut() -> bool) -> u64 {
+        let mut most = 0;
+        for _ in 0..TURNS {
+            most = most.max(self.turn());
+            if so() {
+                return most;
+            }
+        }
+        panic!("waited in vain until {what}");
     }
 
     /// What the relay answers.
