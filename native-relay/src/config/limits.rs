@@ -19,7 +19,7 @@ use super::{
 pub struct Limits {
     /// Peers that may hold a reservation at once. When full, newcomers are refused and renewals are not.
     /// Cost: a few kilobytes each, besides the connection.
-    #[config(default = 4096)]
+    #[config(default = 8192)]
     pub reservations: NonZeroU32,
 
     /// Connections of one peer that may carry a reservation each.

@@ -24,10 +24,6 @@ const STOCK: &str = "stock-relay";
 
 /// What ours is started with. Numbers that are not here are the defaults.
 const WIDE: &str = r#"
-http = "127.0.0.1:0"
-listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/webrtc-direct"]
-stun = "off"
-
 [limits]
 reservations = 1000000
 circuits = 1000000
@@ -39,6 +35,12 @@ circuit_burst = "4GiB"
 connections = 1000000
 connections_per_peer = 1000000
 pending_connections = 1000000
+"#;
+/// Where ours is.
+const HERE: &str = r#"
+http = "127.0.0.1:0"
+listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/webrtc-direct"]
+stun = "off"
 "#;
 
 /// Whose relay.
@@ -112,12 +114,20 @@ impl Carrier {
 impl Contestant {
     /// Ours, with further lines of `[limits]`, which win over those that it is opened with.
     pub(crate) async fn ours(limits: &str) -> anyhow::Result<Self> {
-        let data = tempfile::Builder::new().prefix("peerway-bench-").tempdir()?;
-        let config = data.path().join("relay.toml");
         let said = |line: &&str| !limits.lines().any(|own| key(own).is_some() && key(own) == key(line));
         let wide: Vec<&str> = WIDE.lines().filter(said).collect();
-        fs::write(&config, format!("{}\n{limits}\n", wide.join("\n")))?;
-        let mut command = Command::new(binary()?);
+        Self::ours_as(&format!("{}\n{limits}\n", wide.join("\n")), Command::new(binary()?)).await
+    }
+
+    /// Ours with all its limits as they are by default, in this group of processes.
+    pub(crate) async fn ours_within(group: &host::Group) -> anyhow::Result<Self> {
+        Self::ours_as("", group.command(&binary()?)).await
+    }
+
+    async fn ours_as(limits: &str, mut command: Command) -> anyhow::Result<Self> {
+        let data = tempfile::Builder::new().prefix("peerway-bench-").tempdir()?;
+        let config = data.path().join("relay.toml");
+        fs::write(&config, format!("{HERE}\n{limits}"))?;
         command
             .arg("--config")
             .arg(&config)

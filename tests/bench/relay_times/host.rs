@@ -2,7 +2,12 @@
 //!
 //! Decides who runs on which core: the relay that is measured has one for itself, everything else shares the other.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -42,6 +47,63 @@ pub(crate) fn on_relays_core<T>(start: impl FnOnce() -> anyhow::Result<T>) -> an
     let started = start();
     sched_setaffinity(None, &before)?;
     started
+}
+
+/// Processes that together have so much memory and no more: a control group. Removed when it is dropped, which wants the
+/// processes to be gone.
+pub(crate) struct Group {
+    path: PathBuf,
+    used: &'static str,
+}
+
+impl Group {
+    /// Fails where this process may not make one.
+    pub(crate) fn with_memory(bytes: u64) -> anyhow::Result<Self> {
+        // The older interface has a tree for each resource.
+        let (root, limit, used) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            ("/sys/fs/cgroup", "memory.max", "memory.current")
+        } else {
+            (
+                "/sys/fs/cgroup/memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            )
+        };
+        let path = Path::new(root).join(format!("peerway-bench-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make the control group {}", path.display()))?;
+        let group = Self { path, used };
+        fs::write(group.path.join(limit), bytes.to_string())
+            .with_context(|| format!("cannot set {limit} of {}", group.path.display()))?;
+        Ok(group)
+    }
+
+    /// A program that is in the group before it does anything.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let processes = self.path.join("cgroup.procs");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
+            .arg(processes)
+            .arg(program);
+        command
+    }
+
+    /// Bytes that it uses, what the kernel keeps for its sockets included.
+    pub(crate) fn used(&self) -> anyhow::Result<u64> {
+        Ok(fs::read_to_string(self.path.join(self.used))?.trim().parse()?)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            if fs::remove_dir(&self.path).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // What is left then is empty, and costs nothing.
+    }
 }
 
 /// Processor time that the process has had, all its threads together.

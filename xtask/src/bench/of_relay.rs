@@ -33,7 +33,9 @@ raised likewise: `libp2p-relay` is libp2p's own with identify and ping, without 
 its relay on Node. coturn relays datagrams of 1 200 bytes, as browsers send them, between two allocations that are \
 reached over TLS; it asks for no password, and it encrypts with AES where libp2p does with ChaCha20-Poly1305. iroh-relay \
 is started as `--dev` does, over plain HTTP: it neither deciphers nor enciphers, and what it passes on, 48 datagrams of \
-1 200 bytes at once, it may drop, so its number is for comparison only. The peers whose memory is counted speak identify and ping, and the pages gossip too.";
+1 200 bytes at once, it may drop, so its number is for comparison only. The peers whose memory is counted speak identify and ping, \
+and the pages gossip too; these come to a relay whose limits are the defaults and whose control group has 1 GB, which \
+takes root.";
 
 const SOAK_TITLE: &str = "The relay for ten minutes";
 const SOAK_ABOUT: &str = "2 000 peers hold a slot over WebSocket, 200 circuits carry 1 KiB there and back each second.";
