@@ -19,6 +19,7 @@ mod loss;
 mod mesh;
 mod nat;
 mod network;
+mod one_file;
 mod relays;
 mod signaling;
 mod tabs;

@@ -29,6 +29,9 @@ pub const PAGE_VARIABLE: &str = "PEERWAY_TEST_PAGE";
 /// Names the relay's binary. Without it, cargo builds one.
 pub const RELAY_VARIABLE: &str = "PEERWAY_TEST_RELAY";
 
+/// Names the relay's binary that carries the page.
+pub const RELAY_WITH_PAGE_VARIABLE: &str = "PEERWAY_TEST_RELAY_WITH_PAGE";
+
 /// The built page.
 pub fn page_dir() -> anyhow::Result<PathBuf> {
     let dir = std::env::var_os(PAGE_VARIABLE)

@@ -14,7 +14,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::{RELAY_VARIABLE, netns::Place, page_dir, process::Process};
+use crate::{RELAY_VARIABLE, RELAY_WITH_PAGE_VARIABLE, netns::Place, page_dir, process::Process};
 
 /// A debug build under load; the first start also makes an identity and a certificate.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -29,8 +29,19 @@ pub struct RelayConfig {
     pub place: Place,
     /// Where it serves the page and WebSocket; port 0 means any. `None` leaves it to the relay.
     pub http: Option<SocketAddr>,
+    /// Where it has its page from.
+    pub page: PageFrom,
     /// Further arguments.
     pub arguments: Vec<String>,
+}
+
+/// Where a relay has its page from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFrom {
+    /// From the directory into which it was built.
+    Directory,
+    /// It carries it, and there is nothing in the directory where it is started.
+    Itself,
 }
 
 impl RelayConfig {
@@ -44,6 +55,7 @@ impl RelayConfig {
         Self {
             place: Place::Here,
             http: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            page: PageFrom::Directory,
             arguments: listeners
                 .iter()
                 .flat_map(|listener| ["--listen", listener])
@@ -58,6 +70,7 @@ impl RelayConfig {
         Self {
             place: place.clone(),
             http: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))),
+            page: PageFrom::Directory,
             arguments: vec!["--lan".to_owned()],
         }
     }
@@ -67,6 +80,7 @@ impl RelayConfig {
         Self {
             place: place.clone(),
             http: None,
+            page: PageFrom::Directory,
             arguments: flags.iter().map(|&flag| flag.to_owned()).collect(),
         }
     }
@@ -109,11 +123,7 @@ pub struct OtherRelay {
 impl RelayInfo {
     /// What the relay at this origin tells.
     pub async fn of(origin: &str) -> anyhow::Result<Self> {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<&[u8]>>();
-        let response = client.get(format!("{origin}/relay.json").parse()?).await?;
-        ensure!(response.status().is_success(), "/relay.json: {}", response.status());
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
+        Ok(serde_json::from_slice(&get(origin, "/relay.json").await?)?)
     }
 }
 
@@ -184,6 +194,11 @@ impl Relay {
         self.restart().await
     }
 
+    /// What it serves there. Only for a relay whose address this process can reach.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        get(&self.origin, path).await
+    }
+
     /// What it tells pages about itself. Only for a relay whose address this process can reach.
     pub async fn info(&self) -> anyhow::Result<RelayInfo> {
         RelayInfo::of(&self.origin).await
@@ -207,18 +222,31 @@ impl Relay {
     }
 }
 
+async fn get(origin: &str, path: &str) -> anyhow::Result<Vec<u8>> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<&[u8]>>();
+    let response = client.get(format!("{origin}{path}").parse()?).await?;
+    ensure!(response.status().is_success(), "{path}: {}", response.status());
+    Ok(response.into_body().collect().await?.to_bytes().to_vec())
+}
+
 /// Starts the binary and waits for the line with the address to open.
 async fn launch(config: &RelayConfig, data: &TempDir) -> anyhow::Result<(Process, String)> {
-    let mut command = config.place.command(binary()?);
+    let mut command = match config.page {
+        PageFrom::Directory => {
+            let mut command = config.place.command(binary()?);
+            command.arg("--page").arg(page_dir()?);
+            command
+        }
+        PageFrom::Itself => {
+            let mut command = config.place.command(binary_with_page()?);
+            command.current_dir(data.path());
+            command
+        }
+    };
     if let Some(http) = config.http {
         command.args(["--http", &http.to_string()]);
     }
-    command
-        .arg("--data-dir")
-        .arg(data.path())
-        .arg("--page")
-        .arg(page_dir()?)
-        .args(&config.arguments);
+    command.arg("--data-dir").arg(data.path()).args(&config.arguments);
     let mut process = Process::spawn("native-relay", command)?;
     let origin = process
         .wait_for_line(STARTS_WITHIN, "the address to open", |line| {
@@ -227,6 +255,12 @@ async fn launch(config: &RelayConfig, data: &TempDir) -> anyhow::Result<(Process
         })
         .await?;
     Ok((process, origin))
+}
+
+/// The relay's binary that carries the page.
+fn binary_with_page() -> anyhow::Result<PathBuf> {
+    let given = std::env::var_os(RELAY_WITH_PAGE_VARIABLE).map(PathBuf::from);
+    given.with_context(|| format!("{RELAY_WITH_PAGE_VARIABLE} names no relay: run `cargo xtask test`"))
 }
 
 /// The relay's binary: the given one, or the one that cargo builds now.

@@ -29,9 +29,10 @@ pub(crate) enum Page<'a> {
 /// Builds the relay alone, with the features that users get, and returns where the program is: in `dist/`, because
 /// clones share a target directory, and one that builds would replace the program that another is testing.
 pub(crate) fn build(paths: &Paths, profile: Profile, page: Page<'_>) -> Result<PathBuf> {
-    let (flags, target, dist): (&[&str], _, _) = match profile {
-        Profile::Dev => (&[], "debug", "dist/dev"),
-        Profile::Release => (&["--release"], "release", "dist"),
+    let (flags, target, dist): (&[&str], _, _) = match (profile, page) {
+        (Profile::Dev, Page::Apart) => (&[], "debug", "dist/dev"),
+        (Profile::Dev, Page::Inside(_)) => (&[], "debug", "dist/dev/with-page"),
+        (Profile::Release, Page::Apart | Page::Inside(_)) => (&["--release"], "release", "dist"),
     };
     let build = [
         "build",

@@ -74,10 +74,12 @@ pub(crate) fn main(paths: &Paths, args: &Args) -> Result<()> {
 /// The stories start the relay's program, serve the page and meet peers of js-libp2p; all are built before, so that no
 /// test waits for a compiler.
 fn native(paths: &Paths, args: &[String]) -> Result<()> {
+    let with_page = relay::build(paths, Profile::Dev, Page::Inside(&paths.page()))?;
     let relay = relay::build(paths, Profile::Dev, Page::Apart)?;
     let tests = cargo(paths, ["nextest", "run", "--locked"]).args(NATIVE).args(args);
     tests
         .env("PEERWAY_TEST_RELAY", relay)
+        .env("PEERWAY_TEST_RELAY_WITH_PAGE", with_page)
         .env("PEERWAY_TEST_PAGE", paths.page())
         .env("PEERWAY_TEST_JS", js::bundles(paths))
         .env("PEERWAY_TEST_PAGE_PEER", page_peer::place(paths))
