@@ -169,6 +169,25 @@ async fn when_a_websocket_frame_is_as_large_as_it_may_be_it_is_read_and_a_larger
     }
 }
 
+#[tokio::test]
+async fn when_the_frames_of_a_message_are_together_larger_than_one_may_be_its_end_is_not_waited_for() {
+    let relay = relay_with(|limits| limits.websocket_frame = "128KiB".parse().unwrap()).await;
+    for (bytes, read) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+        let mut stream = websocket(&relay).await;
+        // Binary frames that are not the last of their message, masked with zeros.
+        let mut frames = Vec::new();
+        for head in [[0x02, 0xff], [0x00, 0xff]] {
+            frames.extend_from_slice(&head);
+            frames.extend_from_slice(&u64::to_be_bytes(bytes));
+            frames.extend_from_slice(&vec![0; 4 + usize::try_from(bytes).unwrap()]);
+        }
+        stream.write_all(&frames).await.unwrap();
+        // Long before the relay gives up on who does not say who they are.
+        let closed = timeout(A_WHILE * 3, until_closed(stream)).await;
+        assert_eq!(closed.is_err(), read, "{bytes}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_more_messages_wait_for_a_slow_peer_than_may_it_misses_some() {
     // More than is on its way between the two besides the queue, in windows and sockets.
