@@ -14,6 +14,7 @@ use libp2p::PeerId;
 
 pub use self::tokens::TokenFileError;
 use self::tokens::Tokens;
+pub(crate) use self::tokens::read_own as read_own_token;
 use crate::config::AccessRules;
 
 /// What somebody may do here.

@@ -87,7 +87,11 @@ impl Behaviour {
             limits: ConnectionLimits::new(limits::connections(limits)),
             relay,
             reservations: reservations.into(),
-            tokens: access_tokens(ProtocolSupport::Inbound),
+            tokens: access_tokens(if mode.is_client() {
+                ProtocolSupport::Full
+            } else {
+                ProtocolSupport::Inbound
+            }),
             snapshots: snapshots(ProtocolSupport::Full),
             identify: identify::Behaviour::new(
                 identify::Config::new(IDENTIFY_PROTOCOL_VERSION.to_owned(), keys.public())

@@ -203,7 +203,7 @@ impl Config {
         let config = Self::layered(said.with_fallback(environment::read(std::env::vars_os())?), written)?;
         match task {
             flags::Task::Run => Ok(config),
-            flags::Task::Check => match Rules::load(&config.access) {
+            flags::Task::Check => match Rules::load(&config.access).and_then(|_| config.relays.token()) {
                 Ok(_) => Err(ConfigError::Shown("ok\n".to_owned())),
                 Err(error) => Err(ConfigError::Invalid(error.to_string())),
             },

@@ -365,16 +365,27 @@ impl EventLoop {
     }
 
     fn on_token_event(&mut self, event: request_response::Event<TokenRequest, TokenAnswer>) {
-        if let request_response::Event::Message {
-            peer,
-            message: Message::Request { request, channel, .. },
-            ..
-        } = event
-        {
-            let answer = self.access.handle_token(peer, &request.token, self.now());
-            self.books.write_token(peer, answer);
-            // An error means that whoever asked is gone.
-            let _ = self.swarm.behaviour_mut().tokens.send_response(channel, answer);
+        match event {
+            request_response::Event::Message {
+                peer,
+                message: Message::Request { request, channel, .. },
+                ..
+            } => {
+                let answer = self.access.handle_token(peer, &request.token, self.now());
+                self.books.write_token(peer, answer);
+                // An error means that whoever asked is gone.
+                let _ = self.swarm.behaviour_mut().tokens.send_response(channel, answer);
+            }
+            request_response::Event::Message {
+                peer,
+                message: Message::Response { response, .. },
+                ..
+            } => self.on_token_answer(peer, Some(response)),
+            request_response::Event::OutboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "no answer to a token");
+                self.on_token_answer(peer, None);
+            }
+            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {}
         }
     }
 

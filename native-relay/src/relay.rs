@@ -134,6 +134,7 @@ impl Relay {
         let admin = admin::bind(config.admin)?;
         let (acceptor, upgrades) = Acceptor::new(sockets);
         let access = Control::new(Rules::load(&config.access)?);
+        let token = config.relays.token()?;
         let websockets = websocket::Upgrades::new(http.clone(), upgrades);
         let mut swarm = swarm::build(&identity, &config, &access, websockets)?;
         let (listening, early) = listen(&mut swarm, &addresses::endpoints(&config, &interfaces), &http).await?;
@@ -179,7 +180,7 @@ impl Relay {
         for ip in config.relays.addresses.iter().filter_map(RelayAddress::ip) {
             swarm.behaviour_mut().admission.welcome_address(ip);
         }
-        let mesh = Mesh::new(&mut swarm, &config, &addresses, document);
+        let mesh = Mesh::new(&mut swarm, &config, token, &addresses, document);
         let event_loop = EventLoop::new(
             swarm,
             access.clone(),

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use peerway_core::access::AccessToken;
 use sha2::{Digest, Sha256};
 
 /// The shortest token: of letters and digits, it cannot be guessed.
@@ -29,8 +30,10 @@ pub(super) struct Tokens(BTreeSet<Hash>);
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     /// It cannot be read.
-    #[error("cannot read the tokens from {}: {source} (access.token_file)", .path.display())]
+    #[error("cannot read tokens from {}: {source} ({setting})", .path.display())]
     Read {
+        /// What says that it is to be read.
+        setting: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -45,23 +48,29 @@ pub enum TokenFileError {
         line: usize,
     },
     /// It holds none, or too many.
-    #[error("{} holds {count} tokens: expected 1 to {MAX_TOKENS}", .path.display())]
+    #[error("{} holds {count} tokens: expected at least 1 and at most {most}", .path.display())]
     Count {
         /// The file.
         path: PathBuf,
         /// How many it holds.
         count: usize,
+        /// How many it may hold.
+        most: usize,
     },
 }
 
 impl Tokens {
     pub(super) fn read(path: &Path) -> Result<Self, TokenFileError> {
         let path = || path.to_owned();
-        let text = fs::read_to_string(path()).map_err(|source| TokenFileError::Read { path: path(), source })?;
+        let text = text_of(path(), "access.token_file")?;
         let tokens = Self::parse(&text).map_err(|line| TokenFileError::Malformed { path: path(), line })?;
         match tokens.0.len() {
             1..=MAX_TOKENS => Ok(tokens),
-            count => Err(TokenFileError::Count { path: path(), count }),
+            count => Err(TokenFileError::Count {
+                path: path(),
+                count,
+                most: MAX_TOKENS,
+            }),
         }
     }
 
@@ -83,6 +92,35 @@ impl Tokens {
     pub(super) fn contains(&self, hash: &Hash) -> bool {
         self.0.contains(hash)
     }
+}
+
+/// The one token of this file, which this relay shows to others.
+pub(crate) fn read_own(path: &Path) -> Result<AccessToken, TokenFileError> {
+    let text = text_of(path.to_owned(), "relays.token_file")?;
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty());
+    match (lines.next(), lines.count()) {
+        (Some((index, line)), 0) => {
+            let malformed = || TokenFileError::Malformed {
+                path: path.to_owned(),
+                line: index + 1,
+            };
+            hash(line).ok_or_else(malformed)?;
+            line.parse().map_err(|_| malformed())
+        }
+        (first, more) => Err(TokenFileError::Count {
+            path: path.to_owned(),
+            count: usize::from(first.is_some()) + more,
+            most: 1,
+        }),
+    }
+}
+
+fn text_of(path: PathBuf, setting: &'static str) -> Result<String, TokenFileError> {
+    fs::read_to_string(&path).map_err(|source| TokenFileError::Read { setting, path, source })
 }
 
 /// The hash of what may be a token.
@@ -135,6 +173,26 @@ mod tests {
             missing.contains("/nowhere/tokens") && missing.contains("token_file"),
             "{missing}"
         );
+    }
+
+    #[test]
+    fn a_token_that_is_shown_to_others_stands_alone_in_its_file() {
+        let own = |text: &str| {
+            let file = written(text);
+            read_own(&file.path().join("tokens")).map_err(|error| error.to_string())
+        };
+        let token = "0123456789abcdef";
+        assert_eq!(own(&format!("\n{token}\n")), Ok(token.parse().unwrap()));
+        assert!(own("\n").unwrap_err().contains("holds 0 tokens"));
+        assert!(
+            own(&format!("{token}\n{token}"))
+                .unwrap_err()
+                .contains("holds 2 tokens")
+        );
+        let error = own("a secret and no token").unwrap_err();
+        assert!(error.contains(":1: ") && !error.contains("secret"), "{error}");
+        let missing = read_own(Path::new("/nowhere/token")).unwrap_err().to_string();
+        assert!(missing.contains("relays.token_file"), "{missing}");
     }
 
     #[test]

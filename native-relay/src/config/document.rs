@@ -97,6 +97,7 @@ mod tests {
         config.relays.addresses = vec!["/ip4/192.0.2.7/tcp/4001".parse().unwrap()];
         config.relays.mode = crate::config::Mode::Both;
         config.relays.unnamed = 2;
+        config.relays.token_file = Some("token".into());
         config.limits.circuits = 7.try_into().unwrap();
         config.limits.circuit_bytes = "1500B".parse::<Bytes>().unwrap();
         config.limits.circuit_duration = "1h 1s".parse().unwrap();

@@ -2,16 +2,18 @@
 //!
 //! Decides only what the address of a relay is. When each is dialled is [`crate::neighbours`]'s business.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use peerway_core::{
+    access::AccessToken,
     dial::route::{AddressForm, Classified, Host, Transport, TransportAddress, classify},
     reservation,
 };
 use serde::{Deserialize, Serialize};
 
 use super::units::as_text;
+use crate::access::{TokenFileError, read_own_token};
 
 /// How many addresses of other relays may be named.
 pub const MAX_NAMED_RELAYS: usize = 16;
@@ -37,6 +39,10 @@ pub struct Relays {
     /// reached from outside hold their slots on a relay that is outside.
     #[config(default = "server")]
     pub mode: Mode,
+
+    /// A file that holds the token with which a client may use the relays in addresses, if they ask for one. It is shown to
+    /// those that are named with their peer id, and to nobody else.
+    pub token_file: Option<PathBuf>,
 
     /// On how many relays that nobody named a client holds slots, besides those on the relays in addresses; all together at
     /// most 8. They are taken on relays that connect to this one, as those do that name it, say that they carry circuits,
@@ -81,6 +87,11 @@ impl Mode {
 }
 
 impl Relays {
+    /// What is shown to others, if anything is.
+    pub(crate) fn token(&self) -> Result<Option<AccessToken>, TokenFileError> {
+        self.token_file.as_deref().map(read_own_token).transpose()
+    }
+
     /// Whether what is said fits together.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.mode.is_client() && self.addresses.is_empty() && self.unnamed == 0 {
@@ -91,6 +102,9 @@ impl Relays {
         }
         if !self.mode.is_client() && self.unnamed > 0 {
             return Err("relays.unnamed: only a client of other relays (relays.mode) holds slots on them".to_owned());
+        }
+        if !self.mode.is_client() && self.token_file.is_some() {
+            return Err("relays.token_file: only a client of other relays (relays.mode) shows them a token".to_owned());
         }
         if self.mode.is_client() && self.addresses.len() > reservation::MAX_RELAYS {
             return Err(format!(
@@ -260,6 +274,7 @@ mod tests {
                 .map(|port| format!("/ip4/192.0.2.7/tcp/{port}").parse().unwrap())
                 .collect(),
             mode,
+            token_file: None,
             unnamed: 0,
         };
         for mode in [Mode::Client, Mode::Both] {
@@ -279,6 +294,12 @@ mod tests {
             ..relays(Mode::Server, 1)
         };
         assert!(unnamed.check().is_err());
+        let with_token = |mode| Relays {
+            token_file: Some("token".into()),
+            ..relays(mode, 1)
+        };
+        assert_eq!(with_token(Mode::Client).check(), Ok(()));
+        assert!(with_token(Mode::Server).check().is_err());
         assert_eq!((slots_enough(&8), slots_enough(&9).is_err()), (Ok(()), true));
     }
 

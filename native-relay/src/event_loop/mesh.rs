@@ -13,6 +13,7 @@ use libp2p::{
     },
 };
 use peerway_core::{
+    access::AccessToken,
     dial::{
         Role,
         route::{AddressForm, Scope, classify},
@@ -57,6 +58,7 @@ impl Mesh {
     pub(crate) fn new(
         swarm: &mut Swarm<Boxed<Behaviour>>,
         config: &Config,
+        token: Option<AccessToken>,
         addresses: &[Multiaddr],
         document: RelayDocument,
     ) -> Self {
@@ -73,7 +75,7 @@ impl Mesh {
         let local = *swarm.local_peer_id();
         let rng = SmallRng::from_os_rng;
         let neighbours = Neighbours::new(local, &config.relays.addresses, nearest, dialling, rng());
-        let mut slots = Slots::new(config, nearest, rng());
+        let mut slots = Slots::new(config, token, nearest, rng());
         if let Some(reservations) = swarm.behaviour_mut().reservations.as_mut() {
             for (number, spec) in neighbours.specs() {
                 slots.keep(reservations, number, spec, Now::default());

@@ -11,6 +11,7 @@ use std::{
 
 use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
+    access::{AccessToken, TokenAnswer},
     behaviours::{Reservations, ReservationsEvent},
     dial::route::Scope,
     now::Now,
@@ -36,12 +37,14 @@ pub(super) struct Slots {
     /// Bounded by the room that [`Candidates`] have.
     unnamed: BTreeMap<RelayKey, PeerId>,
     candidates: Candidates,
+    /// What relays are shown that are named with their id.
+    token: Option<AccessToken>,
     /// On how many relays that nobody named there may be slots, if those that are named leave as many.
     most_unnamed: usize,
 }
 
 impl Slots {
-    pub(super) fn new(config: &Config, nearest: Scope, rng: SmallRng) -> Self {
+    pub(super) fn new(config: &Config, token: Option<AccessToken>, nearest: Scope, rng: SmallRng) -> Self {
         let most_unnamed = if config.relays.mode.is_client() {
             usize::from(config.relays.unnamed)
         } else {
@@ -52,6 +55,7 @@ impl Slots {
             adopted: BTreeSet::new(),
             unnamed: BTreeMap::new(),
             candidates: Candidates::new(nearest, &config.limits.shared_networks, most_unnamed, rng),
+            token,
             most_unnamed,
         }
     }
@@ -67,8 +71,14 @@ impl Slots {
         let is_known = self.named.values().any(|numbers| numbers.contains(&number));
         self.make_room(usize::from(!is_known), now);
         self.drain(reservations, now);
+        let token = self.token.clone().filter(|_| spec.peer.is_some());
         match reservations.add_relay(spec) {
-            Ok(key) => drop(self.named.entry(key).or_default().insert(number)),
+            Ok(key) => {
+                self.named.entry(key).or_default().insert(number);
+                if let Some(token) = token {
+                    reservations.set_token(key, token);
+                }
+            }
             Err(error) => tracing::warn!(relay = %number, %error, "no slot is asked for there"),
         }
         // It may have been one that is known.
@@ -170,6 +180,13 @@ impl EventLoop {
         }
     }
 
+    /// What a relay makes of the token that it was shown; `None` if it does not ask for tokens, or did not answer.
+    pub(super) fn on_token_answer(&mut self, relay: PeerId, answer: Option<TokenAnswer>) {
+        if let Some(reservations) = self.swarm.behaviour_mut().reservations.as_mut() {
+            reservations.handle_token_answer(relay, answer);
+        }
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "core may tell more some day; what it tells besides changes nothing here"
@@ -196,6 +213,10 @@ impl EventLoop {
                 if let Some(peer) = slots.unnamed.get(&relay) {
                     slots.candidates.handle_slot_lost(*peer, reason, now);
                 }
+            }
+            ReservationsEvent::TokenWanted { relay, token } => {
+                let tokens = &mut self.swarm.behaviour_mut().tokens;
+                tokens.send_request(&relay, token.request());
             }
             other => tracing::debug!(?other, "slots"),
         }

@@ -185,3 +185,46 @@ async fn when_a_relay_holds_slots_on_many_what_it_says_of_itself_still_fits_into
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_relay_asks_for_a_token_its_clients_show_it_theirs_if_it_is_who_was_named() {
+    const TOKEN: &str = "0123456789abcdef";
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, token: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, token).unwrap();
+        path
+    };
+    let (right, wrong) = (file("right", TOKEN), file("wrong", "fedcba9876543210"));
+    let asks = TestRelay::start_with(|mut config| {
+        config.access.token_file = Some(right.clone());
+        config
+    })
+    .await;
+    let address = asks.address("tcp");
+    for (name, token, slot) in [
+        (address.clone(), Some(&right), SlotState::Held),
+        (
+            address.clone(),
+            Some(&wrong),
+            SlotState::Failed(RelayFailure::WrongToken),
+        ),
+        (address.clone(), None, SlotState::Failed(RelayFailure::NotAllowed)),
+        // Whoever is there could collect tokens.
+        (
+            without_id(address),
+            Some(&right),
+            SlotState::Failed(RelayFailure::NotAllowed),
+        ),
+    ] {
+        let client = TestRelay::start_with(|mut config| {
+            config.relays.addresses = vec![name.to_string().parse().unwrap()];
+            config.relays.mode = Mode::Client;
+            config.relays.token_file = token.cloned();
+            config
+        })
+        .await;
+        let decided = |relays: &[NeighbourStatus]| relays[0].slot == slot;
+        until_within(SECONDS, &client, &format!("{slot:?} with {token:?}"), decided).await;
+    }
+}
