@@ -334,7 +334,7 @@ fn check_format(text: &str) {
         ("process_resident_memory_bytes", 1e6..1e12),
         ("process_start_time_seconds", 1.6e9..1e11),
         ("process_cpu_seconds_total", 0.0..1e6),
-        ("peerway_relay_limit{limit=\"reservations\"}", 4_096.0..4_097.0),
+        ("peerway_relay_limit{limit=\"reservations\"}", 8_192.0..8_193.0),
     ] {
         if cfg!(target_os = "linux") || !name.starts_with("process") {
             let found = value(text, name);

@@ -26,6 +26,8 @@ const MAX_LINES: usize = 1_000;
 struct Running {
     child: Child,
     lines: mpsc::Receiver<Value>,
+    /// Those that nobody has asked for yet.
+    passed: Vec<Value>,
     address: Multiaddr,
 }
 
@@ -59,6 +61,7 @@ impl Running {
         let mut this = Self {
             child,
             lines,
+            passed: Vec::new(),
             address: Multiaddr::empty(),
         };
         let mut listening = None;
@@ -80,13 +83,17 @@ impl Running {
         line.expect("no line in time").expect("the programme has ended")
     }
 
-    /// The next line that says this.
+    /// A line that says this and was not asked for before: the parts of the programme do not wait for each other.
     async fn says(&mut self, message: &str) -> Value {
+        if let Some(at) = self.passed.iter().position(|line| line["message"] == message) {
+            return self.passed.remove(at);
+        }
         loop {
             let line = self.next().await;
             if line["message"] == message {
                 return line;
             }
+            self.passed.push(line);
         }
     }
 
