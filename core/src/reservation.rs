@@ -288,13 +288,13 @@ impl Reservations {
     }
 
     /// Keep no reservation on this relay any more, by whichever of its keys: its slot and its connection are given up.
-    /// Nothing is reported of it from now on.
     pub fn handle_relay_removed(&mut self, relay: RelayKey, now: Now) {
         let key = self.resolve(relay);
-        self.merged.retain(|_, kept| *kept != key);
         if let Some(relay) = self.relays.remove(&key) {
             self.give_up(key, &relay);
+            self.report(key, |relay| RelayEvent::Removed { relay });
         }
+        self.merged.retain(|_, kept| *kept != key);
         self.advance(now.mono);
     }
 
@@ -355,6 +355,12 @@ impl Reservations {
     pub fn key_of(&self, peer: PeerId) -> Option<RelayKey> {
         let (key, _) = self.relays.iter().find(|(_, relay)| relay.peer == Some(peer))?;
         Some(*key)
+    }
+
+    /// The id of this relay, by whichever of its keys, once it is known.
+    #[must_use]
+    pub fn peer_of(&self, relay: RelayKey) -> Option<PeerId> {
+        self.relays.get(&self.resolve(relay))?.peer
     }
 
     /// A listener whose reservation is in flight is left to end with its connection.

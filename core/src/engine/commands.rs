@@ -39,6 +39,16 @@ impl Engine {
         added
     }
 
+    /// Keep no reservation on this relay any more.
+    pub fn remove_relay(&mut self, relay: RelayKey, now: Now) {
+        if let Some(peer) = self.reservations.peer_of(relay) {
+            // Added again, it is asked again who is there.
+            self.asked.remove(&peer);
+        }
+        self.reservations.handle_relay_removed(relay, now);
+        self.settle(now);
+    }
+
     /// A relay of ours names these as relays of its network.
     pub fn vouch_for_relays(&mut self, relays: Vec<PeerId>, now: Now) {
         for relay in relays {

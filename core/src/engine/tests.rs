@@ -121,3 +121,45 @@ fn when_the_host_is_on_line_again_the_next_ping_decides_about_every_connection()
         "a page that is shown changed no network"
     );
 }
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_relay_that_is_removed_is_announced_no_more_and_added_again_it_is_asked_who_is_there() {
+    let (mut engine, key) = connected();
+    let now = Now::default().after(Duration::from_secs(1));
+    engine.handle_subscribed(peer(9), protocol::DISCOVERY_TOPIC, now);
+    engine.handle_reservation_accepted(peer(9), now);
+    let relayed = format!("{}/p2p/{}/p2p-circuit/p2p/{}", address(), peer(9), peer(1));
+    engine.handle_listen_address(key, relayed.parse().unwrap(), now);
+    actions(&mut engine);
+    engine.remove_relay(key, now);
+    let connection = ConnectionId::new_unchecked(1);
+    let did = actions(&mut engine);
+    assert!(did.contains(&Action::StopListening { relay: key }), "{did:?}");
+    assert!(did.contains(&Action::Close { connection }), "{did:?}");
+    assert!(
+        did.contains(&Action::Report(Event::RelayRemoved { relay: key })),
+        "{did:?}"
+    );
+    engine.handle_listener_closed(key, crate::reservation::RelayFailure::Disconnected, now);
+    engine.handle_disconnected(peer(9), connection, crate::dial::Disconnection::Clean, now);
+    assert!(engine.listening.is_empty());
+
+    let spec = RelaySpec {
+        peer: Some(peer(9)),
+        addrs: vec![address()],
+    };
+    let again = engine.add_relay(spec, now).unwrap();
+    assert_ne!(again, key);
+    let (connection, dialled) = (ConnectionId::new_unchecked(2), Some(DialKey::Relay(again)));
+    engine.handle_connected(
+        peer(9),
+        connection,
+        Route::Direct,
+        Role::Dialer,
+        dialled,
+        &address(),
+        now,
+    );
+    engine.handle_reservation_accepted(peer(9), now);
+    assert!(actions(&mut engine).contains(&Action::RequestSnapshot { relay: peer(9) }));
+}

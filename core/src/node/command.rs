@@ -2,7 +2,11 @@
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::{access::AccessToken, chat::RoomName, reservation::RelaySpec};
+use crate::{
+    access::AccessToken,
+    chat::RoomName,
+    reservation::{RelayKey, RelaySpec},
+};
 
 /// How a peer may be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub enum Command {
         /// What the relay's keeper gave.
         token: AccessToken,
     },
+    /// Keep no reservation on this relay any more: its slot is given back and its connection closed, with the circuits on it.
+    RemoveRelay(RelayKey),
     /// A relay of ours names these as relays of its network: when peers announce them, trying them does not count against what
     /// is tried on the word of strangers. At most [`MAX_NAMED_RELAYS`](crate::dial::foreign::MAX_NAMED_RELAYS) are heard.
     VouchForRelays(Vec<PeerId>),

@@ -46,6 +46,11 @@ pub enum Event {
         /// When the next try begins, counted from now.
         retry_in: Duration,
     },
+    /// A relay was removed: no reservation on it is kept or tried any more.
+    RelayRemoved {
+        /// Which relay.
+        relay: RelayKey,
+    },
     /// Round-trip time of the connection to a relay.
     RelayMeasured {
         /// Which relay.
@@ -165,6 +170,7 @@ impl From<RelayEvent> for Event {
                 reason,
                 retry_in,
             },
+            RelayEvent::Removed { relay } => Self::RelayRemoved { relay },
         }
     }
 }

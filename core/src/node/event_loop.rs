@@ -260,6 +260,7 @@ impl EventLoop {
                     tracing::warn!(%error, "cannot use the relay");
                 }
             }
+            Command::RemoveRelay(relay) => self.engine.remove_relay(relay, now),
             Command::VouchForRelays(relays) => self.engine.vouch_for_relays(relays, now),
             Command::Connect { peer, reach } => self.engine.connect(peer, reach, now),
             Command::ConnectTo { address } => {

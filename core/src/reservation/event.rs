@@ -42,4 +42,9 @@ pub enum RelayEvent {
         /// When the next try begins, counted from now.
         retry_in: Duration,
     },
+    /// The relay was removed: no reservation on it is kept or tried any more. Nothing follows by this name.
+    Removed {
+        /// Which relay.
+        relay: RelayKey,
+    },
 }

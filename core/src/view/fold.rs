@@ -42,6 +42,7 @@ impl View {
                 row.retry_at = Some(now.mono.saturating_add(*retry_in));
                 row.round_trip = None;
             }),
+            Event::RelayRemoved { relay } => self.on_relay_removed(*relay),
             Event::RelayMeasured { relay, round_trip } => {
                 self.change_relay(*relay, |row| row.round_trip = Some(*round_trip))
             }
@@ -130,6 +131,16 @@ impl View {
         match peer {
             Some(peer) => changed.and(self.remove_row(&peer)),
             None => changed,
+        }
+    }
+
+    fn on_relay_removed(&mut self, key: RelayKey) -> Changed {
+        let before = self.relays.len();
+        self.relays.retain(|row| row.key != key);
+        if self.relays.len() < before {
+            Changed::Relay(key)
+        } else {
+            Changed::Nothing
         }
     }
 

@@ -117,6 +117,26 @@ fn a_relay_goes_from_connecting_to_reserved_to_lost_and_back() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_relay_that_is_removed_has_no_row_and_how_we_stand_is_what_the_others_say() {
+    let mut view = view();
+    let other = RelayKey(KEY.0 + 1);
+    apply_all(
+        &mut view,
+        [KEY, other].map(|relay| Event::RelayAdded { relay, peer: None }),
+        at(0),
+    );
+    apply_all(
+        &mut view,
+        [lost(KEY, RelayFailure::TimedOut), reserved(other, RELAY)],
+        at(1),
+    );
+    let removed = Event::RelayRemoved { relay: other };
+    assert_eq!(view.apply(&removed, at(2)), Changed::Relay(other));
+    assert_eq!(view.apply(&removed, at(2)), Changed::Nothing);
+    assert_eq!((view.relays.len(), view.relay_status()), (1, RelayStatus::Lost));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_refusal_shows_as_refused_and_every_other_failure_as_lost() {
     let cases = [
         (RelayFailure::Refused("full".to_owned()), RelayStatus::Refused),

@@ -90,6 +90,7 @@ fn random_event(rng: &mut SmallRng, peers: u32) -> Event {
         14 => discovered(relay_peer),
         15 => routed(relay_peer, Route::Direct),
         16 if rng.random_ratio(1, 500) => Event::Stopped,
+        16 => Event::RelayRemoved { relay },
         17..=19 => gone(who),
         20..=22 => routed(who, None),
         23..=24 => routed(who, Route::WebRtc),
