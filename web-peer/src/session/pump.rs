@@ -1,5 +1,7 @@
 //! The session's one task: whatever happens, at the node, to the page, or by the user, is dealt with here in turn.
 
+mod network;
+
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use futures::{
@@ -16,20 +18,19 @@ use peerway_core::{
     chat::RoomName,
     dial::Route,
     name::clean_name,
-    node::{Command, Event, Events, Node, Nudge, Reach, RelaySpec, Stopped, builder},
+    node::{Command, Event, Events, Node, Reach, Stopped, builder},
     view::{RelayStatus, View},
 };
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
     Intent, Model, NoticeKind,
-    clock::{self, Skew},
+    clock::Skew,
     diagnosis,
     identity::{self, IdentityOrigin},
     lifecycle::{self, Happening},
-    model::RelayStanding,
     name,
-    relays::{self, PageOrigin},
+    relays::{self, PageOrigin, second::SecondSlot},
     source::{self, Report},
 };
 use crate::{browser, words};
@@ -81,8 +82,9 @@ struct Pump {
     /// While the relay is lost: when its document was last asked for.
     asked_at: Option<Duration>,
     server: Server,
-    /// The other relay on which we hold a slot.
-    second: Option<PeerId>,
+    /// The relay that serves the page.
+    home: Option<PeerId>,
+    second: SecondSlot,
     stun: Stun,
     /// What the user was last told about the clock.
     skew: Option<Skew>,
@@ -174,7 +176,8 @@ impl Pump {
             asks,
             asked_at: None,
             server: Server::Answers,
-            second: None,
+            home: None,
+            second: SecondSlot::new(local),
             stun: Stun::OfTheRelay,
             skew: None,
             token,
@@ -207,7 +210,10 @@ impl Pump {
                 () = sleep => Flow::On,
             };
             match flow {
-                Flow::On => self.on_tick(),
+                Flow::On => {
+                    self.on_tick();
+                    self.tend_second().await;
+                }
                 Flow::Left => {
                     while let Some(happening) = happenings.next().await {
                         if happening == Happening::Revived {
@@ -234,34 +240,10 @@ impl Pump {
         self.tell(Command::SetStunServers(servers)).await;
     }
 
-    async fn use_parameters(&mut self, page: Option<&PageOrigin>, parameters: &[String]) {
-        if parameters.is_empty() {
-            return;
-        }
-        let (specs, errors) = relays::from_parameters(page, parameters);
-        for error in errors {
-            self.model.notify(NoticeKind::Parameter(error));
-        }
-        if specs.is_empty() {
-            self.model.relay.set(RelayStanding::NoneUsable);
-        }
-        for spec in specs {
-            self.add_relay(spec).await;
-        }
-    }
-
-    /// Those that the user's link names are shown the token in it, as is the one that serves the page.
-    async fn add_relay(&mut self, relay: RelaySpec) -> Flow {
-        let command = match self.token.clone() {
-            Some(token) => Command::AddRelayWithToken { relay, token },
-            None => Command::AddRelay(relay),
-        };
-        self.tell(command).await
-    }
-
     async fn on_happening(&mut self, happening: Happening) -> Flow {
         match happening {
             Happening::Nudged(nudge) => {
+                self.second.handle_nudge(self.node.now());
                 self.ask_source();
                 self.tell(Command::Nudge(nudge)).await
             }
@@ -356,52 +338,6 @@ impl Pump {
         }
     }
 
-    async fn on_report(&mut self, report: Report) -> Flow {
-        match report {
-            Report::Relay {
-                relay,
-                others,
-                stun,
-                skew,
-            } => {
-                if clock::is_news(self.skew, skew) {
-                    self.skew = skew;
-                    self.model.draw_skew(skew);
-                }
-                if self.stun == Stun::OfTheRelay {
-                    self.tell(Command::SetStunServers(stun)).await;
-                }
-                let added = self.add_relay(relay).await;
-                self.use_others(&others).await;
-                match std::mem::replace(&mut self.server, Server::Answers) {
-                    Server::Answers => added,
-                    // It was down and is back: no need to wait for the node's next try.
-                    Server::Silent => self.tell(Command::Nudge(Nudge::Online)).await,
-                }
-            }
-            Report::Failed(failure) => {
-                self.server = Server::Silent;
-                if self.view.relays.is_empty() {
-                    self.model.relay.set(RelayStanding::Unknown(failure));
-                }
-                Flow::On
-            }
-        }
-    }
-
-    /// Our relay vouches for those of its network, and on one of them we hold our second slot: the same one for as long as the
-    /// page lives, or each look at the document could add another.
-    async fn use_others(&mut self, others: &[RelaySpec]) {
-        let vouched = others.iter().filter_map(|other| other.peer).collect();
-        self.tell(Command::VouchForRelays(vouched)).await;
-        if self.second.is_none()
-            && let Some(second) = relays::second(self.node.local_peer_id(), others)
-        {
-            self.second = second.peer;
-            self.tell(Command::AddRelay(second.clone())).await;
-        }
-    }
-
     async fn on_event(&mut self, event: Event) -> Flow {
         if let Event::Lagged { .. } = event {
             if let Ok(view) = self.node.view().await {
@@ -485,7 +421,8 @@ impl Pump {
     fn sleep_millis(&self) -> u32 {
         let now = self.node.now().mono;
         let asking = self.asked_at.map(|at| at.saturating_add(ASK_AGAIN_AFTER));
-        let next = peerway_core::now::earlier(self.view.poll_timeout(), asking);
+        let next = [self.view.poll_timeout(), self.second.poll_timeout(), asking];
+        let next = next.into_iter().flatten().min();
         let sleep = next.map_or(MAX_SLEEP, |at| at.saturating_sub(now)).min(MAX_SLEEP);
         // Rounded up: a timer that fires early would only be set again.
         u32::try_from(sleep.as_millis()).unwrap_or(u32::MAX).saturating_add(1)

@@ -6,12 +6,14 @@
 //!
 //! Left out is what cannot work from here: transports no browser speaks, plain `ws` from an https page, private and
 //! loopback addresses unless the page itself was loaded from such a place, addresses of another peer.
-//! The page holds a second slot, on another relay of its relay's network ([`second`]), by the same rules for addresses.
+//! The page holds a second slot, on another relay of its relay's network ([`second`] says which), by the same rules for
+//! addresses.
 //! What the user gives as `?relay=` is the user's word: it replaces everything, and only the transport is judged.
 
 mod document;
 mod parameter;
 mod place;
+pub(crate) mod second;
 pub(crate) mod stun;
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
@@ -25,7 +27,7 @@ use peerway_core::{
 };
 
 pub(crate) use self::{
-    document::{DocumentError, RelayDocument},
+    document::{DocumentError, Reach, RelayDocument},
     parameter::{ParameterError, from_parameters},
     place::{Host, PageOrigin, Scheme, Scope},
 };
@@ -70,17 +72,6 @@ pub(crate) fn others(origin: &PageOrigin, document: &RelayDocument) -> Vec<Relay
         addrs: listed(origin, *peer, addrs).into_iter().take(MAX_ADDRESSES).collect(),
     });
     specs.filter(|spec| !spec.addrs.is_empty()).collect()
-}
-
-/// The one of them on which this page holds its second slot: the nearest by the XOR of the ids. So pages spread over all of
-/// them, and each chooses the same one again.
-pub(crate) fn second(local: PeerId, others: &[RelaySpec]) -> Option<&RelaySpec> {
-    let distance = |spec: &&RelaySpec| {
-        let other = spec.peer.map(|peer| peer.to_bytes()).unwrap_or_default();
-        let pairs = other.into_iter().zip(local.to_bytes());
-        pairs.map(|(one, other)| one ^ other).collect::<Vec<u8>>()
-    };
-    others.iter().min_by_key(distance)
 }
 
 /// Those addresses of a relay that can work from here, in the order in which they are tried; without `/p2p`.
@@ -230,6 +221,7 @@ mod tests {
             addrs: listed.iter().map(|address| address.parse().unwrap()).collect(),
             stun: Vec::new(),
             relays: Vec::new(),
+            reach: Reach::Direct,
         };
         from_document(&origin(page), &document)
             .addrs
@@ -357,7 +349,7 @@ mod tests {
     }
 
     #[wasm_bindgen_test(unsupported = test)]
-    fn of_other_relays_those_count_that_can_be_used_from_here_and_each_page_chooses_the_same_one_again() {
+    fn of_other_relays_those_count_that_can_be_used_from_here() {
         let addresses = |texts: &[&str]| {
             texts
                 .iter()
@@ -376,23 +368,13 @@ mod tests {
                 (ids[1], addresses(&["/ip4/127.0.0.1/tcp/8080/ws"])),
                 (ids[2], addresses(&public)),
             ],
+            reach: Reach::Direct,
         };
         let others = others(&origin(("http", "203.0.113.9", 80)), &document);
         let named: Vec<_> = others.iter().filter_map(|spec| spec.peer).collect();
         assert_eq!(named, [ids[0], ids[2]]);
         assert_eq!(others[0].addrs, addresses(&public[1..]));
         assert_eq!(super::others(&origin(("https", "203.0.113.9", 443)), &document), []);
-
-        let mut chosen = std::collections::BTreeSet::new();
-        for _ in 0..100 {
-            let local = PeerId::random();
-            let one = second(local, &others).unwrap();
-            let turned: Vec<_> = others.iter().rev().cloned().collect();
-            assert_eq!(second(local, &turned), Some(one));
-            chosen.insert(one.peer);
-        }
-        assert_eq!(chosen.len(), 2, "all pages chose the same one");
-        assert_eq!(second(PeerId::random(), &[]), None);
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -1,13 +1,14 @@
 //! Where the page learns its relay: `/relay.json` of its own origin, asked for again while there is no answer, and
-//! whenever the relay stays lost (it may have come back as another).
+//! whenever somebody wants to know: the relay stays lost (it may have come back as another), or others may be there.
 
 use futures::{FutureExt, SinkExt, StreamExt, channel::mpsc, select_biased};
 use gloo_timers::future::TimeoutFuture;
+use libp2p::PeerId;
 use peerway_core::reservation::RelaySpec;
 
 use super::{
     clock::{self, Skew},
-    relays::{self, DocumentError, PageOrigin, RelayDocument},
+    relays::{self, DocumentError, PageOrigin, Reach, RelayDocument},
 };
 use crate::browser::{self, FetchError};
 
@@ -37,15 +38,27 @@ pub(crate) enum SourceFailure {
 /// What the source found out.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Report {
-    /// This is the relay, other relays of its network, the STUN servers it offers, and how our clock compares with its own.
-    Relay {
-        relay: RelaySpec,
-        others: Vec<RelaySpec>,
-        stun: Vec<String>,
-        skew: Option<Skew>,
-    },
+    /// The relay answered.
+    Relay(Box<Network>),
     /// There is no answer so far; it is tried again.
     Failed(SourceFailure),
+}
+
+/// What the relay's document says, as far as it is of use here.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Network {
+    /// Who serves the page.
+    pub(super) home: PeerId,
+    /// The same relay, and where it is tried.
+    pub(super) relay: RelaySpec,
+    /// How strangers reach it.
+    pub(super) reach: Reach,
+    /// Other relays of its network.
+    pub(super) others: Vec<RelaySpec>,
+    /// The STUN servers it offers.
+    pub(super) stun: Vec<String>,
+    /// How our clock compares with its own.
+    pub(super) skew: Option<Skew>,
 }
 
 /// Reports until nobody listens. A word on `asks` means "look now".
@@ -58,7 +71,7 @@ pub(super) async fn watch(origin: Option<PageOrigin>, mut asks: mpsc::Receiver<(
     loop {
         let report = look(&origin).await.unwrap_or_else(Report::Failed);
         let pause = match report {
-            Report::Relay { .. } => {
+            Report::Relay(_) => {
                 failures = 0;
                 None
             }
@@ -90,14 +103,16 @@ pub(super) async fn watch(origin: Option<PageOrigin>, mut asks: mpsc::Receiver<(
 async fn look(origin: &PageOrigin) -> Result<Report, SourceFailure> {
     let answer = browser::get_text(DOCUMENT, TIMEOUT_MILLIS).await?;
     let document = RelayDocument::parse(&answer.body)?;
-    Ok(Report::Relay {
+    Ok(Report::Relay(Box::new(Network {
+        home: document.peer,
         relay: relays::from_document(origin, &document),
+        reach: document.reach,
         others: relays::others(origin, &document),
         stun: relays::stun::from_document(origin, &document),
         skew: answer
             .server_millis
             .and_then(|server| clock::skew(server, browser::wall_millis())),
-    })
+    })))
 }
 
 /// Doubles with every failure up to a bound; half of it is chance, so that a room full of pages does not ask as one.

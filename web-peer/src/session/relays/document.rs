@@ -14,6 +14,17 @@ pub(crate) struct RelayDocument {
     pub(crate) stun: Vec<String>,
     /// Other relays of its network, in its order: ids and addresses as above. At most [`MAX_RELAYS`].
     pub(crate) relays: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// How strangers reach it.
+    pub(crate) reach: Reach,
+}
+
+/// How strangers reach a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// At its addresses. Also what is taken for a word that we do not know.
+    Direct,
+    /// Only through its own relays: nobody is reached by strangers through it.
+    Circuit,
 }
 
 /// Other relays that are read; those beyond are not seen.
@@ -42,6 +53,8 @@ impl RelayDocument {
             stun: Vec<String>,
             #[serde(default)]
             relays: Vec<OtherRelay>,
+            #[serde(default)]
+            reach: String,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -62,6 +75,10 @@ impl RelayDocument {
                 .take(MAX_RELAYS)
                 .filter_map(|relay| Some((relay.peer_id.parse().ok()?, addresses(&relay.addrs))))
                 .collect(),
+            reach: match wire.reach.as_str() {
+                "circuit" => Reach::Circuit,
+                _ => Reach::Direct,
+            },
         })
     }
 }
@@ -97,6 +114,19 @@ mod tests {
         let read = document(&[other("nobody"), other(OTHER)]);
         assert_eq!(read.relays, [(OTHER.parse().unwrap(), vec![address])]);
         assert_eq!(document(&vec![other(OTHER); 1_000]).relays.len(), MAX_RELAYS);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_relay_is_reached_at_its_addresses_unless_it_says_otherwise() {
+        for (said, reach) in [
+            ("", Reach::Direct),
+            (r#","reach":"direct""#, Reach::Direct),
+            (r#","reach":"carrier pigeon""#, Reach::Direct),
+            (r#","reach":"circuit""#, Reach::Circuit),
+        ] {
+            let body = format!(r#"{{"peerId":"12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"{said}}}"#);
+            assert_eq!(RelayDocument::parse(&body).unwrap().reach, reach, "{said}");
+        }
     }
 
     #[wasm_bindgen_test(unsupported = test)]

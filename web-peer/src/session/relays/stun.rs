@@ -72,7 +72,7 @@ fn host_of(uri: &str) -> Option<Host> {
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 
-    use super::*;
+    use super::{super::Reach, *};
 
     const RELAY: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 
@@ -83,6 +83,7 @@ mod tests {
             addrs: Vec::new(),
             stun: stun.iter().map(|&uri| uri.to_owned()).collect(),
             relays: Vec::new(),
+            reach: Reach::Direct,
         };
         from_document(&origin, &document)
     }
