@@ -3,17 +3,18 @@
 use std::fs;
 
 use peerway_tests::{
+    eventually::{Look, eventually},
     page::{READY_WITHIN, chat_both_ways},
     relay::{Relay, RelayConfig},
 };
 use tempfile::TempDir;
 
-use crate::{open_one, words::complains};
+use crate::{interop::websocket, open_one, words::complains};
 
 const TOKEN: &str = "a-token-that-is-long_enough";
 
-/// Such a relay. The directory holds its configuration.
-async fn relay_with_a_token() -> anyhow::Result<(TempDir, Relay)> {
+/// Such a relay, with these further arguments. The directory holds its configuration.
+async fn relay_with_a_token(arguments: &[String]) -> anyhow::Result<(TempDir, Relay)> {
     let place = tempfile::tempdir()?;
     let (tokens, file) = (place.path().join("tokens"), place.path().join("relay.toml"));
     fs::write(&tokens, TOKEN)?;
@@ -22,6 +23,7 @@ async fn relay_with_a_token() -> anyhow::Result<(TempDir, Relay)> {
     config
         .arguments
         .extend(["--config".to_owned(), file.display().to_string()]);
+    config.arguments.extend_from_slice(arguments);
     let relay = Relay::start_with(config).await?;
     Ok((place, relay))
 }
@@ -29,7 +31,7 @@ async fn relay_with_a_token() -> anyhow::Result<(TempDir, Relay)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_link_carries_the_token_two_pages_meet_in_its_room_and_the_token_goes_to_no_server()
 -> anyhow::Result<()> {
-    let (_place, relay) = relay_with_a_token().await?;
+    let (_place, relay) = relay_with_a_token(&[]).await?;
     let url = format!("{}#room=kitchen&token={TOKEN}", relay.url());
     let (alice, bob) = futures::try_join!(open_one(&url), open_one(&url))?;
     let (alice_id, bob_id) = futures::try_join!(alice.reserved(), bob.reserved())?;
@@ -50,7 +52,7 @@ async fn when_the_link_carries_the_token_two_pages_meet_in_its_room_and_the_toke
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_token_is_wrong_or_missing_the_page_says_what_to_ask_for() -> anyhow::Result<()> {
-    let (_place, relay) = relay_with_a_token().await?;
+    let (_place, relay) = relay_with_a_token(&[]).await?;
     for (fragment, words) in [
         (
             "token=another-token-that-is-long",
@@ -65,5 +67,37 @@ async fn when_the_token_is_wrong_or_missing_the_page_says_what_to_ask_for() -> a
         complains(&page, &words).await?;
         assert_eq!(page.shown().await?.relay.as_deref(), Some("refused"), "{fragment}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_another_relay_of_the_network_asks_for_the_token_it_is_not_shown_it_and_gives_no_slot()
+-> anyhow::Result<()> {
+    let (_other_place, mut other) = relay_with_a_token(&[]).await?;
+    let arguments = ["--relay".to_owned(), websocket(&other).await?.to_string()];
+    let (_place, relay) = relay_with_a_token(&arguments).await?;
+    eventually(READY_WITHIN, "the other relay in /relay.json", async || {
+        let relays = relay.info().await?.relays;
+        Ok(if relays.len() == 1 {
+            Look::There(())
+        } else {
+            Look::NotYet(format!("{relays:?}"))
+        })
+    })
+    .await?;
+    let page = open_one(&format!("{}#token={TOKEN}", relay.url())).await?;
+    let id = page.reserved().await?;
+    let denied = |line: &str| (line.contains("reservation denied") && line.contains(&id)).then_some(());
+    other.says("that it gives no slot", denied).await?;
+    let presented = |relay: &Relay| {
+        relay
+            .said("")
+            .iter()
+            .filter(|line| line.contains("token presented"))
+            .count()
+    };
+    assert!(presented(&relay) > 0, "{}", relay.log());
+    assert_eq!(presented(&other), 0, "{}", other.log());
+    assert_eq!(page.shown().await?.relay.as_deref(), Some("reserved"));
     Ok(())
 }

@@ -33,6 +33,11 @@ impl NativePeer {
 
     /// Starts one whose network is that of `place`, in a thread of its own: a thread is in one place.
     pub async fn start_in(place: &Place, relay: &Multiaddr) -> anyhow::Result<Self> {
+        Self::start_as(Keypair::generate_ed25519(), place, relay).await
+    }
+
+    /// The same, with this key.
+    pub async fn start_as(key: Keypair, place: &Place, relay: &Multiaddr) -> anyhow::Result<Self> {
         let relay: RelaySpec = relay.to_string().parse()?;
         let place = place.clone();
         let (ready, built) = oneshot::channel();
@@ -41,10 +46,7 @@ impl NativePeer {
             place.inside(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(async {
-                    let built = node::builder(Keypair::generate_ed25519())
-                        .relay(relay)
-                        .room(RoomName::default())
-                        .build();
+                    let built = node::builder(key).relay(relay).room(RoomName::default()).build();
                     let event_loop = match built {
                         Ok((node, events, event_loop)) => {
                             // An error means that nobody waits for it any more.

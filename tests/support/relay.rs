@@ -187,11 +187,9 @@ impl Relay {
         Ok(())
     }
 
-    /// The same, with further arguments from now on.
-    pub async fn restart_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
-        let further = arguments.iter().map(|&argument| argument.to_owned());
-        self.config.arguments.extend(further);
-        self.restart().await
+    /// From its next start on it has these arguments, too.
+    pub fn add_arguments(&mut self, arguments: impl IntoIterator<Item = String>) {
+        self.config.arguments.extend(arguments);
     }
 
     /// What it serves there. Only for a relay whose address this process can reach.
