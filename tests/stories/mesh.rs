@@ -12,7 +12,7 @@ use peerway_tests::{
     native::NativePeer,
     netns::nat::{Families, Filter, Internet},
     page::{Page, READY_WITHIN, SOON, chat_both_ways},
-    relay::{Relay, RelayConfig, RelayInfo},
+    relay::{PageFrom, Relay, RelayConfig, RelayInfo},
 };
 
 use crate::{interop::websocket, open_one, with_relay};
@@ -269,6 +269,7 @@ async fn when_a_relay_is_reached_only_by_a_circuit_its_page_moves_to_the_public_
     let _near = Relay::start_with(RelayConfig {
         place: office.place().clone(),
         http: Some(beside),
+        page: PageFrom::Directory,
         arguments: ["--lan", "--listen", "/ip4/192.168.11.2/tcp/4101", "--stun", "off"]
             .map(str::to_owned)
             .to_vec(),
