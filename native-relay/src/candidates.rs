@@ -27,17 +27,14 @@ use std::{
 
 use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
-    dial::{
-        backoff::{Backoff, BackoffConfig},
-        route::Scope,
-    },
+    dial::backoff::{Backoff, BackoffConfig},
     now::Now,
     reservation::RelayFailure,
 };
 use rand::rngs::SmallRng;
 
-use self::addresses::Here;
-use crate::{config::Network, neighbours::SlotState, rooms::Kind, source::Source};
+pub(crate) use self::addresses::Here;
+use crate::{neighbours::SlotState, rooms::Kind, source::Source};
 
 /// How long a relay may take to give a slot, or to give a lost one anew: all its addresses, one after the other, and its
 /// answer.
@@ -161,13 +158,10 @@ enum Wanted {
 }
 
 impl Candidates {
-    /// `nearest` is the scope of this relay's own addresses; `room` is how many slots there may ever be.
-    pub(crate) fn new(nearest: Scope, shared: &[Network], room: usize, rng: SmallRng) -> Self {
+    /// `room` is how many slots there may ever be.
+    pub(crate) fn new(here: Here, room: usize, rng: SmallRng) -> Self {
         Self {
-            here: Here {
-                nearest,
-                shared: shared.to_owned(),
-            },
+            here,
             rng,
             room,
             named: Vec::new(),
@@ -233,6 +227,9 @@ impl Candidates {
         self.candidates.retain(|of, candidate| {
             let before = candidate.addresses.len();
             candidate.addresses.retain(|address| !addresses.contains(address));
+            if let Some(said) = &mut candidate.said {
+                said.retain(|address| !addresses.contains(address));
+            }
             let touched = Some(*of) == peer || candidate.addresses.len() < before;
             let given_up = touched && candidate.takes_room();
             if given_up {

@@ -204,16 +204,20 @@ impl Neighbours {
     }
 
     /// One more relay is named, or one more address of one that is. Its number, and what is new of it if a slot is wanted
-    /// there.
+    /// there. `is_connected` says whether a connection to the peer that is named stands already.
     pub(crate) fn handle_named(
         &mut self,
         address: &RelayAddress,
+        is_connected: bool,
         now: Now,
     ) -> Result<(Number, Option<RelaySpec>), NameRelayError> {
         if self.addresses >= MAX_NAMED_RELAYS {
             return Err(NameRelayError::TooMany);
         }
         let number = self.name(address);
+        if is_connected && let Some(neighbour) = self.neighbours.get_mut(&number) {
+            neighbour.on_connected(number, Role::Listener, now.mono);
+        }
         self.settle(now);
         let neighbour = self.neighbours.get(&number).filter(|neighbour| neighbour.wants_slot());
         Ok((number, neighbour.map(Neighbour::spec)))

@@ -5,7 +5,7 @@
 //! there, and dials relays and nobody else.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     task::{Context, Poll},
 };
 
@@ -51,14 +51,38 @@ pub enum ReservationsEvent {
     Client(client::Event),
 }
 
+/// A connection that stands, and is none of ours.
+#[derive(Clone, Debug)]
+struct Other {
+    /// Where it was dialled; `None` if the peer dialled us.
+    address: Option<Multiaddr>,
+    /// Whether the peer has subscribed to a topic since.
+    gossip: Gossip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gossip {
+    Heard,
+    NotHeard,
+}
+
+/// A connection that a slot is kept on.
+#[derive(Debug)]
+struct Used {
+    peer: PeerId,
+    /// What it is when it is not used any more; `None` if it was dialled for the slot.
+    before: Option<Other>,
+}
+
 type Action = ToSwarm<ReservationsEvent, THandlerInEvent<client::Behaviour>>;
 
 /// Holds a connection to and a reservation on each relay it is given, and gets them back when they are lost.
 ///
 /// The swarm's transport must be the one that came with the relay client, and nobody else should `listen_on` the circuits of
-/// these relays, or dial them once they are added: a reservation lives on one connection, and two would quarrel. A peer
-/// that was dialled before, and turned out to be a relay, is added with the address it was dialled at: that connection is
-/// used. The relayed addresses are listen addresses of the swarm like any other.
+/// these relays, or dial them once they are added: a reservation lives on one connection, and two would quarrel. So a
+/// connection that stands is used, if its peer is known to be the relay (`peer` is in what is added): one that it dialled,
+/// whatever its addresses, or one that was dialled before at an address that is added. When the relay is removed, that one
+/// stays. The relayed addresses are listen addresses of the swarm like any other.
 ///
 /// It learns by itself of everything that the swarm sees. Two things the swarm does not see, so its owner tells it:
 /// that a relay takes part in gossip ([`handle_gossip`](Self::handle_gossip), unless it is configured
@@ -70,10 +94,12 @@ pub struct Reservations {
     alarm: Alarm,
     /// Dials under way. Bounded by the machine's relays and their addresses.
     dials: BTreeMap<ConnectionId, (RelayKey, Multiaddr)>,
-    /// Connections that were dialled here. Bounded likewise.
-    connections: BTreeMap<ConnectionId, PeerId>,
-    /// Connections that others dialled, with their addresses. Bounded by the swarm's limits on connections.
-    others: BTreeMap<ConnectionId, (PeerId, Multiaddr)>,
+    /// Connections that are used. Bounded likewise.
+    connections: BTreeMap<ConnectionId, Used>,
+    /// Connections that were not dialled here and are not used. Bounded by the swarm's limits on connections.
+    others: BTreeMap<(PeerId, ConnectionId), Other>,
+    /// Used ones that are not to be closed although the machine says so: they were there before, for another reason.
+    released: BTreeSet<ConnectionId>,
     /// Reservations asked for or held: at most one for each relay.
     listeners: HashMap<ListenerId, RelayKey>,
     /// What the swarm has not fetched yet: a few for each event that it told.
@@ -91,6 +117,7 @@ impl Reservations {
             dials: BTreeMap::new(),
             connections: BTreeMap::new(),
             others: BTreeMap::new(),
+            released: BTreeSet::new(),
             listeners: HashMap::new(),
             actions: VecDeque::new(),
         }
@@ -115,8 +142,14 @@ impl Reservations {
         self.machine.handle_token_answer(relay, answer, now);
     }
 
-    /// Keep none on this relay any more: its slot is given back and its connection closed.
+    /// Keep none on this relay any more: its slot is given back, and its connection closed if it was dialled for it.
     pub fn remove_relay(&mut self, relay: RelayKey) {
+        let peer = self.machine.peer_of(relay);
+        let stay = self
+            .connections
+            .iter()
+            .filter(|(_, used)| Some(used.peer) == peer && used.before.is_some());
+        self.released.extend(stay.map(|(connection, _)| *connection));
         let now = self.alarm.now();
         self.machine.handle_relay_removed(relay, now);
     }
@@ -134,6 +167,9 @@ impl Reservations {
 
     /// This peer subscribed to a topic: gossip flows between us.
     pub fn handle_gossip(&mut self, peer: PeerId) {
+        for (_, other) in self.others.range_mut(of(peer)) {
+            other.gossip = Gossip::Heard;
+        }
         let now = self.alarm.now();
         self.machine.handle_gossip(peer, now);
     }
@@ -179,14 +215,7 @@ impl Reservations {
                 let remove = of_relay.map(|(id, _)| ToSwarm::RemoveListener { id: *id });
                 self.actions.extend(remove);
             }
-            ReservationAction::Close { connection } => {
-                if let Some(peer_id) = self.connections.get(&connection) {
-                    self.actions.push_back(ToSwarm::CloseConnection {
-                        peer_id: *peer_id,
-                        connection: CloseConnection::One(connection),
-                    });
-                }
-            }
+            ReservationAction::Close { connection } => self.close(connection),
             ReservationAction::Report(event) => {
                 let event = ReservationsEvent::Relay(event);
                 self.actions.push_back(ToSwarm::GenerateEvent(event));
@@ -194,12 +223,30 @@ impl Reservations {
         }
     }
 
+    fn close(&mut self, connection: ConnectionId) {
+        let is_released = self.released.remove(&connection);
+        let Some(used) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        let peer_id = used.peer;
+        match used.before.take().filter(|_| is_released) {
+            Some(before) => {
+                self.connections.remove(&connection);
+                self.others.insert((peer_id, connection), before);
+            }
+            None => self.actions.push_back(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::One(connection),
+            }),
+        }
+    }
+
     fn dial(&mut self, relay: RelayKey, peer: Option<PeerId>, address: Multiaddr) {
         if let Some(peer) = peer
-            && let Some(connection) = self.other_connection(peer, &address)
+            && let Some((connection, other)) = self.other_connection(peer, &address)
         {
-            self.others.remove(&connection);
-            return self.use_connection(relay, peer, connection, &address);
+            self.others.remove(&(peer, connection));
+            return self.use_connection(relay, peer, connection, &address, Some(other));
         }
         let opts = match peer {
             Some(peer) => DialOpts::peer_id(peer)
@@ -216,27 +263,47 @@ impl Reservations {
     fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let address = endpoint.get_remote_address();
         if let Some((relay, _)) = self.dials.remove(&connection) {
-            self.use_connection(relay, peer, connection, address);
-        } else if endpoint.is_dialer() && !endpoint.is_relayed() {
-            self.others.insert(connection, (peer, without_peer(address)));
+            self.use_connection(relay, peer, connection, address, None);
+        } else if !endpoint.is_relayed() {
+            let other = Other {
+                address: endpoint.is_dialer().then(|| without_peer(address)),
+                gossip: Gossip::NotHeard,
+            };
+            self.others.insert((peer, connection), other);
         }
     }
 
-    fn use_connection(&mut self, relay: RelayKey, peer: PeerId, connection: ConnectionId, address: &Multiaddr) {
-        self.connections.insert(connection, peer);
+    /// `before` is what it was if it was not dialled for this.
+    fn use_connection(
+        &mut self,
+        relay: RelayKey,
+        peer: PeerId,
+        connection: ConnectionId,
+        address: &Multiaddr,
+        before: Option<Other>,
+    ) {
         let now = self.alarm.now();
+        let gossip = before.as_ref().map(|other| other.gossip);
+        self.connections.insert(connection, Used { peer, before });
         self.machine.handle_connected(relay, peer, connection, address, now);
+        if gossip == Some(Gossip::Heard) {
+            self.machine.handle_gossip(peer, now);
+        }
     }
 
     /// A second connection would be worse than none: libp2p asks for reservations over the first, relays may close that.
-    fn other_connection(&self, peer: PeerId, address: &Multiaddr) -> Option<ConnectionId> {
-        let mut others = self.others.iter();
-        let (connection, _) = others.find(|(_, (of, at))| *of == peer && at == address)?;
-        Some(*connection)
+    /// And if the relay is a client of ours as well, each would close what the other one dials. The newest is the one that
+    /// the relay's own gossip gate keeps.
+    fn other_connection(&self, peer: PeerId, address: &Multiaddr) -> Option<(ConnectionId, Other)> {
+        let fits = |other: &Other| other.address.as_ref().is_none_or(|at| at == address);
+        let mut others = self.others.range(of(peer)).rev();
+        let ((_, connection), other) = others.find(|(_, other)| fits(other))?;
+        Some((*connection, other.clone()))
     }
 
-    fn on_closed(&mut self, connection: ConnectionId) {
-        self.others.remove(&connection);
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.others.remove(&(peer, connection));
+        self.released.remove(&connection);
         if self.connections.remove(&connection).is_some() {
             let now = self.alarm.now();
             self.machine.handle_disconnected(connection, now);
@@ -258,6 +325,12 @@ impl Reservations {
         let event = ReservationsEvent::Client(event);
         self.actions.push_back(ToSwarm::GenerateEvent(event));
     }
+}
+
+/// The keys of all connections of a peer.
+fn of(peer: PeerId) -> std::ops::RangeInclusive<(PeerId, ConnectionId)> {
+    let [first, last] = [usize::MIN, usize::MAX].map(ConnectionId::new_unchecked);
+    (peer, first)..=(peer, last)
 }
 
 impl NetworkBehaviour for Reservations {
@@ -321,7 +394,9 @@ impl NetworkBehaviour for Reservations {
                 endpoint,
                 ..
             }) => self.on_established(peer_id, connection_id, endpoint),
-            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.on_closed(connection_id),
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id, connection_id, ..
+            }) => self.on_closed(peer_id, connection_id),
             FromSwarm::DialFailure(DialFailure {
                 connection_id, error, ..
             }) => {

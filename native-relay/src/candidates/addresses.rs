@@ -11,11 +11,13 @@ use crate::config::Network;
 pub(super) const MAX_ADDRESSES: usize = 4;
 
 /// Where this relay is, and what is around it.
-pub(super) struct Here {
+pub(crate) struct Here {
     /// How near an address may be.
-    pub(super) nearest: Scope,
+    pub(crate) nearest: Scope,
     /// Networks in which many are behind one address.
-    pub(super) shared: Vec<Network>,
+    pub(crate) shared: Vec<Network>,
+    /// The addresses of this host: what is dialled there comes from within, past what keeps others out.
+    pub(crate) own: Vec<IpAddr>,
 }
 
 impl Here {
@@ -51,7 +53,8 @@ impl Here {
             }
             let to = match direct.scope {
                 _ if host == ip && !is_shared => &mut own,
-                Scope::Public => &mut elsewhere,
+                Scope::Public if !self.own.contains(&host) => &mut elsewhere,
+                Scope::Public => continue,
                 Scope::Loopback | Scope::Private => continue,
             };
             if to.len() < MAX_ADDRESSES && !to.contains(&direct.address) {

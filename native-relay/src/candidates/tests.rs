@@ -1,3 +1,4 @@
+use peerway_core::dial::route::Scope;
 use rand::{Rng, SeedableRng};
 
 use super::{addresses::MAX_ADDRESSES, *};
@@ -33,13 +34,13 @@ impl World {
     }
 
     fn near(nearest: Scope, room: usize) -> Self {
+        let here = Here {
+            nearest,
+            shared: vec!["10.9.0.0/16".parse().unwrap()],
+            own: vec!["192.0.2.1".parse().unwrap()],
+        };
         Self {
-            candidates: Candidates::new(
-                nearest,
-                &["10.9.0.0/16".parse().unwrap()],
-                room,
-                SmallRng::seed_from_u64(7),
-            ),
+            candidates: Candidates::new(here, room, SmallRng::seed_from_u64(7)),
             now: Now::default(),
         }
     }
@@ -134,6 +135,8 @@ fn an_address_is_tried_if_it_is_of_the_host_that_the_peer_came_from_or_public_an
         "/ip4/192.0.2.7/tcp/80/x-parity-ws/%2Fadmin",
         "/ip4/192.0.2.7/tcp/80/x-parity-ws/%2F%20HTTP%2F1.1%0D%0A%0D%0APOST%20%2F",
         "/ip4/192.0.2.7/tcp/443/tls/ws",
+        // Our own.
+        "/ip4/192.0.2.1/tcp/22",
         "/ip4/192.0.2.7/udp/4001/quic-v1",
         "/ip4/10.0.0.7/tcp/8080/ws",
     ];
@@ -298,6 +301,21 @@ fn when_a_relay_says_something_else_that_counts_at_its_next_try() {
 }
 
 #[test]
+fn when_an_address_is_named_that_somebody_said_before_it_is_not_tried_after_all() {
+    let relay = PeerId::random();
+    let mut world = World::new(1);
+    world.comes(relay, "10.0.0.7");
+    let [tcp, quic] = own("10.0.0.7");
+    let another = "/ip4/10.0.0.7/tcp/4002".to_owned();
+    world.says(relay, Kind::Relay, &[&tcp, &another]);
+    world.loses(relay, refused());
+    world.candidates.handle_named(None, &multiaddrs(&[&another]));
+    assert_eq!(world.actions(), []);
+    let (_, actions) = world.waits();
+    assert_eq!(actions, [ask(relay, &[tcp])], "and no more at {quic}");
+}
+
+#[test]
 fn when_the_operator_denies_a_relay_its_slot_is_given_up() {
     let (relay, other) = (PeerId::random(), PeerId::random());
     let mut world = World::new(1);
@@ -333,6 +351,11 @@ fn when_the_operator_names_a_relay_it_is_no_candidate_any_more() {
     world.candidates.handle_answers(answers);
     assert_eq!(world.actions(), []);
     assert_eq!(world.slots(), [(other, SlotState::Awaited)]);
+    // What it says meanwhile is not asked after either.
+    world.says(other, Kind::Relay, &own("10.0.0.4"));
+    let [named, _] = own("10.0.0.4");
+    world.candidates.handle_named(None, &multiaddrs(&[&named]));
+    assert_eq!(world.actions(), [give_up(other)]);
     // Whoever answers at that address is the operator's relay; a stranger who claims it is not asked there.
     assert_eq!(world.comes(by_address, "10.0.0.2"), [ask(by_address, &[quic])]);
 }

@@ -39,6 +39,10 @@ use crate::{
 /// end at 4 096 bytes, and a relay's own addresses are in them, too.
 const MAX_CIRCUIT_ADDRESSES: usize = 4;
 
+/// Relays that are connected and not named of which it is kept what they said. One of more that is named then is one network
+/// with this one when it says it again.
+const MAX_MET: usize = 64;
+
 /// What the event loop keeps for it.
 pub(crate) struct Mesh {
     pub(super) neighbours: Neighbours,
@@ -47,6 +51,9 @@ pub(crate) struct Mesh {
     /// Connections that are not circuits, on which there is no gossip. Bounded by the limits on connections.
     connections: BTreeMap<PeerId, BTreeSet<ConnectionId>>,
     pub(super) slots: Slots,
+    /// What those that are connected and say that they are relays say of where they are: they may be named some day.
+    /// Bounded by [`MAX_MET`].
+    met: BTreeMap<PeerId, Vec<Multiaddr>>,
     has_public_address: bool,
     told_reach: Reach,
     relays: Vec<Published>,
@@ -62,11 +69,6 @@ impl Mesh {
         addresses: &[Multiaddr],
         document: RelayDocument,
     ) -> Self {
-        let nearest = match config.exposure {
-            Exposure::Loopback => Scope::Loopback,
-            Exposure::Lan => Scope::Private,
-            Exposure::Public => Scope::Public,
-        };
         let dialling = if config.relays.mode.is_client() {
             Dialling::Elsewhere
         } else {
@@ -74,8 +76,8 @@ impl Mesh {
         };
         let local = *swarm.local_peer_id();
         let rng = SmallRng::from_os_rng;
-        let neighbours = Neighbours::new(local, &config.relays.addresses, nearest, dialling, rng());
-        let mut slots = Slots::new(config, token, nearest, rng());
+        let neighbours = Neighbours::new(local, &config.relays.addresses, nearest(config), dialling, rng());
+        let mut slots = Slots::new(config, token, addresses, rng());
         if let Some(reservations) = swarm.behaviour_mut().reservations.as_mut() {
             for (number, spec) in neighbours.specs() {
                 slots.keep(reservations, number, spec, Now::default());
@@ -86,6 +88,7 @@ impl Mesh {
             dials: BTreeMap::new(),
             connections: BTreeMap::new(),
             slots,
+            met: BTreeMap::new(),
             has_public_address: addresses.iter().any(is_public),
             told_reach: Reach::Direct,
             relays: Vec::new(),
@@ -122,7 +125,15 @@ impl EventLoop {
         if client.is_some() && !self.mesh.slots.has_place() {
             return Err(NameRelayError::TooMany);
         }
-        let (number, wanted) = self.mesh.neighbours.handle_named(address, now)?;
+        let peer = address.peer();
+        let is_connected = peer.is_some_and(|peer| self.mesh.connections.contains_key(&peer));
+        let (number, wanted) = self.mesh.neighbours.handle_named(address, is_connected, now)?;
+        if let Some(peer) = peer
+            && let Some(addresses) = self.mesh.met.get(&peer)
+        {
+            let kind = rooms::Kind::Relay;
+            self.mesh.neighbours.handle_identified(peer, kind, addresses, now);
+        }
         if let (Some(reservations), Some(spec)) = (client, wanted) {
             self.mesh.slots.keep(reservations, number, spec, now);
         }
@@ -165,9 +176,8 @@ impl EventLoop {
     fn dial_relay(&mut self, relay: Number, peer: Option<PeerId>, address: Multiaddr) {
         let opts = match peer {
             Some(peer) => DialOpts::peer_id(peer)
-                // One that is connected although it is dialled was not named when it connected. Of the connections the
-                // newer one is kept, and tells what it is.
-                .condition(PeerCondition::NotDialing)
+                // Whether one is dialled is decided elsewhere: also beside a dial that takes long.
+                .condition(PeerCondition::Always)
                 .addresses(vec![address.clone()])
                 .build(),
             None => DialOpts::unknown_peer_id().address(address.clone()).build(),
@@ -219,7 +229,9 @@ impl EventLoop {
     fn least_wanted(&self, newest: &Multiaddr) -> Multiaddr {
         let is_unnamed = |address: &&Multiaddr| {
             let named = |part| matches!(part, Protocol::P2p(relay) if self.mesh.neighbours.is_named(relay));
-            is_circuit(address) && !address.iter().any(named)
+            // Behind the circuit is this relay itself.
+            let mut before = address.iter().take_while(|part| *part != Protocol::P2pCircuit);
+            is_circuit(address) && !before.any(named)
         };
         let mut unnamed = self.swarm.external_addresses().filter(is_unnamed);
         unnamed.next().unwrap_or(newest).clone()
@@ -254,6 +266,7 @@ impl EventLoop {
             self.mesh.connections.remove(&peer);
             self.mesh.neighbours.handle_disconnected(peer, now);
             self.mesh.slots.handle_disconnected(peer);
+            self.mesh.met.remove(&peer);
         }
     }
 
@@ -264,8 +277,6 @@ impl EventLoop {
     fn on_relay_dial_failed(&mut self, relay: Number, address: &Multiaddr, error: &DialError) {
         let now = self.now();
         match error {
-            // It is dialled already.
-            DialError::DialPeerConditionFalse(_) => {}
             DialError::LocalPeerId { .. } => self.mesh.neighbours.handle_is_itself(relay, now),
             error => {
                 if let DialError::WrongPeerId { obtained, .. } = error {
@@ -281,6 +292,14 @@ impl EventLoop {
     pub(super) fn on_mesh_identified(&mut self, peer: PeerId, kind: rooms::Kind, addresses: &[Multiaddr]) {
         let now = self.now();
         self.mesh.neighbours.handle_identified(peer, kind, addresses, now);
+        let met = &mut self.mesh.met;
+        match kind {
+            rooms::Kind::Relay if met.len() < MAX_MET || met.contains_key(&peer) => {
+                met.insert(peer, addresses.to_vec());
+            }
+            rooms::Kind::Relay => {}
+            rooms::Kind::Member => drop(met.remove(&peer)),
+        }
         self.on_candidate_identified(peer, kind, addresses);
     }
 
@@ -290,6 +309,15 @@ impl EventLoop {
             let now = self.now();
             self.discovery.handle_snapshot(snapshot, now);
         }
+    }
+}
+
+/// The scope of this relay's own addresses.
+pub(super) fn nearest(config: &Config) -> Scope {
+    match config.exposure {
+        Exposure::Loopback => Scope::Loopback,
+        Exposure::Lan => Scope::Private,
+        Exposure::Public => Scope::Public,
     }
 }
 

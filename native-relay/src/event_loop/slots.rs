@@ -13,15 +13,15 @@ use libp2p::{Multiaddr, PeerId};
 use peerway_core::{
     access::{AccessToken, TokenAnswer},
     behaviours::{Reservations, ReservationsEvent},
-    dial::route::Scope,
     now::Now,
     reservation::{MAX_RELAYS, RelayEvent, RelayFailure, RelayKey, RelaySpec},
 };
 use rand::rngs::SmallRng;
 
-use super::EventLoop;
+use super::{EventLoop, mesh::nearest};
 use crate::{
-    candidates::{Action, CandidateStatus, Candidates},
+    access::control::ip_of,
+    candidates::{Action, CandidateStatus, Candidates, Here},
     config::Config,
     neighbours::Number,
     rooms::Kind,
@@ -44,17 +44,22 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn new(config: &Config, token: Option<AccessToken>, nearest: Scope, rng: SmallRng) -> Self {
+    pub(super) fn new(config: &Config, token: Option<AccessToken>, addresses: &[Multiaddr], rng: SmallRng) -> Self {
         let most_unnamed = if config.relays.mode.is_client() {
             usize::from(config.relays.unnamed)
         } else {
             0
         };
+        let here = Here {
+            nearest: nearest(config),
+            shared: config.limits.shared_networks.clone(),
+            own: addresses.iter().filter_map(ip_of).collect(),
+        };
         Self {
             named: BTreeMap::new(),
             adopted: BTreeSet::new(),
             unnamed: BTreeMap::new(),
-            candidates: Candidates::new(nearest, &config.limits.shared_networks, most_unnamed, rng),
+            candidates: Candidates::new(here, most_unnamed, rng),
             token,
             most_unnamed,
         }
@@ -163,7 +168,8 @@ impl EventLoop {
     }
 
     pub(super) fn on_candidate_identified(&mut self, peer: PeerId, kind: Kind, addresses: &[Multiaddr]) {
-        if !self.mesh.neighbours.is_named(peer) && self.access.serves(peer) {
+        let is_wanted = self.mesh.slots.most_unnamed > 0 && !self.mesh.neighbours.is_named(peer);
+        if is_wanted && self.access.serves(peer) {
             let now = self.now();
             let candidates = &mut self.mesh.slots.candidates;
             candidates.handle_identified(peer, kind, addresses, now);
@@ -202,7 +208,7 @@ impl EventLoop {
                 }
                 match slots.unnamed.get(&relay) {
                     Some(peer) if self.access.serves(*peer) => slots.candidates.handle_slot(*peer, now),
-                    Some(peer) => slots.candidates.handle_denied(*peer),
+                    Some(peer) => slots.candidates.handle_slot_lost(*peer, RelayFailure::NotAllowed, now),
                     None => {}
                 }
             }

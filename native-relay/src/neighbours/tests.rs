@@ -353,7 +353,7 @@ fn when_a_relay_is_named_later_it_is_dialled_at_once_and_there_is_an_end_to_it()
     let mut world = World::new(PeerId::random(), &[address(1)]);
     world.actions();
     let names = |world: &mut World, text: String| {
-        let named = world.neighbours.handle_named(&text.parse().unwrap(), world.now);
+        let named = world.neighbours.handle_named(&text.parse().unwrap(), false, world.now);
         named.map(|(number, _)| (number, world.actions()))
     };
     let of_relay = format!("{}/p2p/{relay}", address(2));
@@ -372,4 +372,18 @@ fn when_a_relay_is_named_later_it_is_dialled_at_once_and_there_is_an_end_to_it()
         assert!(names(&mut world, address(last)).is_ok(), "{last}");
     }
     assert_eq!(names(&mut world, address(16)), Err(NameRelayError::TooMany));
+}
+
+#[test]
+fn when_a_relay_is_named_that_is_connected_already_it_is_not_dialled_and_joins_when_it_is_known_to_be_one() {
+    let relay = PeerId::random();
+    let mut world = World::new(PeerId::random(), &[]);
+    let named = format!("{}/p2p/{relay}", address(1)).parse().unwrap();
+    let (number, _) = world.neighbours.handle_named(&named, true, world.now).unwrap();
+    assert_eq!(number, Number(1));
+    assert_eq!(world.actions(), [welcome(relay)]);
+    assert_eq!(world.states(), [NeighbourState::Connected]);
+    let did = world.says(relay, Kind::Relay, &[WEBSOCKET]);
+    assert!(did.contains(&Action::AskWhoIsThere { peer: relay }), "{did:?}");
+    assert_eq!(world.states(), [NeighbourState::Joined]);
 }

@@ -125,6 +125,49 @@ async fn when_a_relay_holds_slots_on_two_and_one_dies_it_is_reached_through_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_two_relays_are_clients_of_each_other_one_connection_carries_both_slots() {
+    for with_id in [true, false] {
+        // It would take a slot on whoever comes, and the one who comes takes one here.
+        let first = TestRelay::start_with(|mut config| {
+            config.relays.mode = Mode::Both;
+            config.relays.unnamed = 1;
+            config.limits.shared_networks.clear();
+            config
+        })
+        .await;
+        let name = |relay: &TestRelay| {
+            let address = relay.address("tcp");
+            if with_id { address } else { without_id(address) }
+        };
+        let second = relay(Mode::Both, &[name(&first)]).await;
+        until(&second, "its slot", holds_all).await;
+        eventually("a slot on who came", async || {
+            let status = first.relay.status().await?;
+            (status.unnamed.len() == 1 && status.unnamed[0].slot == SlotState::Held).then_some(())
+        })
+        .await;
+        first
+            .relay
+            .name_relay(name(&second).to_string().parse().unwrap())
+            .await
+            .unwrap();
+        for relay in [&first, &second] {
+            until(relay, "both slots", holds_all).await;
+        }
+        let settled = async || {
+            let [one, other] = [first.relay.status().await?, second.relay.status().await?];
+            (holds_all(&one.relays) && holds_all(&other.relays) && one.connected == 1 && other.connected == 1)
+                .then_some(())
+        };
+        eventually("they have settled", settled).await;
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(settled().await, Some(()), "they quarrel, with id: {with_id}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_a_relay_is_only_a_client_it_offers_no_slots_and_who_asks_for_one_learns_why() {
     let public = TestRelay::start().await;
     let client = relay(Mode::Client, &[public.address("tcp")]).await;

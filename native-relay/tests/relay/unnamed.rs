@@ -27,7 +27,11 @@ async fn client(mode: Mode, unnamed: u8) -> TestRelay {
 }
 
 fn naming(inner: &TestRelay) -> impl FnOnce(Config) -> Config {
-    let address = inner.address("tcp").to_string();
+    naming_by(inner, "tcp")
+}
+
+fn naming_by(inner: &TestRelay, transport: &str) -> impl FnOnce(Config) -> Config {
+    let address = inner.address(transport).to_string();
     move |mut config| {
         config.relays.addresses = vec![address.parse().unwrap()];
         config
@@ -65,17 +69,22 @@ async fn reaches(through: &Multiaddr, to: &TestRelay) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_identify_says_that_whoever_came_is_a_relay_a_slot_is_taken_there_over_every_transport() {
-    // Over nothing else can it be had from where it comes.
+    // It comes over this, and is to be had over nothing else from where it comes.
     let listening = [
-        ("tcp", Endpoint::Tcp(HERE), ELSEWHERE),
-        ("quic-v1", Endpoint::Quic(HERE), ELSEWHERE),
-        ("webrtc-direct", Endpoint::WebRtcDirect(HERE), ELSEWHERE),
-        ("ws", Endpoint::Tcp(ELSEWHERE), HERE),
+        ("tcp", "tcp", Endpoint::Tcp(HERE), ELSEWHERE),
+        ("quic-v1", "quic", Endpoint::Quic(HERE), ELSEWHERE),
+        (
+            "webrtc-direct",
+            "webrtc-direct",
+            Endpoint::WebRtcDirect(HERE),
+            ELSEWHERE,
+        ),
+        ("ws", "websocket", Endpoint::Tcp(ELSEWHERE), HERE),
     ];
-    for (transport, endpoint, http) in listening {
+    for (transport, counted, endpoint, http) in listening {
         let (inner, public, status) = try_anew(async || {
             let inner = client(Mode::Both, 1).await;
-            let named = naming(&inner);
+            let named = naming_by(&inner, transport);
             let public = TestRelay::start_with(|config| {
                 let mut config = named(config);
                 config.http = Some(http);
@@ -100,6 +109,16 @@ async fn when_identify_says_that_whoever_came_is_a_relay_a_slot_is_taken_there_o
         let stats: serde_json::Value = serde_json::from_slice(&admin(&inner, "/stats").await.body).unwrap();
         let shown = serde_json::json!([{ "peerId": public.relay.peer_id().to_string(), "slot": "held" }]);
         assert_eq!(stats["unnamedRelays"], shown);
+        let peers: serde_json::Value = serde_json::from_slice(&admin(&public, "/peers").await.body).unwrap();
+        let holder = peers["peers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|peer| peer["peerId"] == inner.relay.peer_id().to_string())
+            .unwrap();
+        let connections = holder["connections"].as_array().unwrap();
+        assert_eq!((connections.len(), &holder["reservations"]), (1, &1.into()), "{peers}");
+        assert_eq!(connections[0]["transport"], counted);
         // They stay one network.
         let joined = |status: &Status| status.relays[0].state == NeighbourState::Joined;
         until(&public, "the relay that it named", joined).await;
@@ -123,6 +142,11 @@ async fn when_one_of_those_that_nobody_named_gives_no_slot_the_cause_is_told_and
         .unwrap();
     let refused = |status: &Status| matches!(slots(status)[..], [SlotState::Failed(RelayFailure::Refused(_))]);
     until(&inner, "the cause", refused).await;
+
+    // That it has no slot for us is no reason to part.
+    let stats: serde_json::Value = serde_json::from_slice(&admin(&full, "/stats").await.body).unwrap();
+    let closed = stats["totals"]["connectionsClosed"].as_object().unwrap();
+    assert!(closed.values().all(|count| count == 0), "{stats}");
 
     let public = TestRelay::start_with(naming(&inner)).await;
     let held = |status: &Status| slots(status).contains(&&SlotState::Held);

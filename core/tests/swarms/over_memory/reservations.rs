@@ -144,6 +144,41 @@ async fn when_a_relay_is_removed_its_connection_is_closed_and_its_addresses_expi
 }
 
 #[tokio::test]
+async fn when_the_relay_has_dialled_us_its_connection_is_used_and_outlives_the_slot() {
+    let mut relay = Relay::start().await;
+    let mut peer = own_with(Keypair::generate_ed25519());
+    let (id, at) = (peer.id, peer.listen().await);
+    let options = DialOpts::peer_id(id).addresses(vec![at]).build();
+    relay.running.with(move |swarm| swarm.dial(options)).await.unwrap();
+    let wanted = relay.running.id;
+    peer.until("the relay is here", |event| {
+        matches!(event, SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == wanted).then_some(())
+    })
+    .await;
+    // Nobody is there: whoever dials fails.
+    let nowhere = Multiaddr::empty().with(Protocol::Memory(1));
+    for _ in 0..2 {
+        let spec = RelaySpec {
+            peer: Some(wanted),
+            addrs: vec![nowhere.clone()],
+        };
+        let added = peer
+            .with(|swarm| swarm.behaviour_mut().reservations.add_relay(spec))
+            .await;
+        until_reserved(&mut peer, &relay).await;
+        assert_reachable(&peer, &relay).await;
+        let key = added.unwrap();
+        peer.with(move |swarm| swarm.behaviour_mut().reservations.remove_relay(key))
+            .await;
+        peer.until("its addresses are gone", |event| {
+            matches!(event, SwarmEvent::ListenerClosed { .. }).then_some(())
+        })
+        .await;
+        assert!(peer.with(move |swarm| swarm.is_connected(&wanted)).await);
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_is_no_relay_is_told_apart() {
     let mut peer = own_with(Keypair::generate_ed25519());
     let mut no_relay = own_with(Keypair::generate_ed25519());
